@@ -1,0 +1,33 @@
+from keys.models.api_key import ApiKey, ApiKeyQuerySet, Status
+from keys.models.credential import Credential
+from keys.models.gateway import Gateway
+from keys.models.gateway_key import GatewayKey, GatewayKeyQuerySet, KeyRole, Priority
+from keys.models.pool import FreeSlot, Pool
+from keys.models.reconcile import Finding, FindingKind, ReconcileRun
+from keys.models.stage import Stage
+from keys.models.tier import Isolation, QuotaPeriod, Tier
+from keys.models.usage import UsageDay
+from keys.models.usage_plan import UsagePlan
+
+__all__ = [
+    "ApiKey",
+    "ApiKeyQuerySet",
+    "Credential",
+    "Finding",
+    "FindingKind",
+    "FreeSlot",
+    "Gateway",
+    "GatewayKey",
+    "GatewayKeyQuerySet",
+    "Isolation",
+    "KeyRole",
+    "Pool",
+    "Priority",
+    "QuotaPeriod",
+    "ReconcileRun",
+    "Stage",
+    "Status",
+    "Tier",
+    "UsageDay",
+    "UsagePlan",
+]
