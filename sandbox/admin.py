@@ -1,0 +1,175 @@
+"""``/_sandbox/``: faults, clock, settings and state, for tests and for people who try things out. No part of AWS."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from sandbox.http import Request, Response, json_response
+from sandbox.operations.plans import plan_json
+
+if TYPE_CHECKING:
+    from sandbox.app import Sandbox
+
+PREFIX = "/_sandbox/"
+Handler = Callable[["Sandbox", dict[str, Any]], Any]
+
+
+def handle(sandbox: Sandbox, request: Request) -> Response:
+    """Answer a request under ``/_sandbox/``."""
+    path = request.target.partition("?")[0].removeprefix(PREFIX).strip("/")
+    handler = HANDLERS.get((request.method, path))
+    if handler is None:
+        known = sorted(f"{method} {PREFIX}{name}" for method, name in HANDLERS)
+        return json_response(404, {"message": "Not found", "known": known})
+    try:
+        return json_response(200, handler(sandbox, _options(request)))
+    except (ValueError, RecursionError, OverflowError) as error:
+        return json_response(400, {"message": str(error)})
+
+
+def _options(request: Request) -> dict[str, Any]:
+    options = json.loads(request.body) if request.body else {}
+    if isinstance(options, dict):
+        return options
+    raise ValueError("the body is not a JSON object")
+
+
+def _state(sandbox: Sandbox, options: dict[str, Any]) -> Any:
+    store = sandbox.store
+    return {
+        "keys": [
+            {
+                "id": key.id,
+                "name": key.name,
+                "value": mask(key.value),
+                "enabled": key.enabled,
+                "customerId": key.customer_id,
+                "tags": key.tags,
+                "plans": key.plan_ids,
+            }
+            for key in store.keys.values()
+        ],
+        "plans": [plan_json(plan, tags=True) | {"members": list(plan.members)} for plan in store.plans.values()],
+        "apis": {api.id: list(api.stages) for api in store.apis.values()},
+        "calls": sandbox.control.calls,
+        "throttled": sandbox.control.throttled,
+        "invocations": {"served": sandbox.dataplane.served, "throttled": sandbox.dataplane.throttled},
+        "propagating": sandbox.view.pending,
+        "faults": [fault.describe() for fault in sandbox.faults.active],
+        "settings": asdict(sandbox.settings),
+        "clock": _clock_json(sandbox),
+    }
+
+
+def mask(value: str) -> str:
+    """Return a value as it may be shown: its last four characters."""
+    return f"****{value[-4:]}"
+
+
+def _clock_json(sandbox: Sandbox) -> dict[str, Any]:
+    now = sandbox.clock.now()
+    return {
+        "now": now,
+        "iso": datetime.fromtimestamp(now, UTC).isoformat(),
+        "frozen": sandbox.clock.frozen,
+        "offset": sandbox.clock.offset,
+    }
+
+
+def _show_clock(sandbox: Sandbox, options: dict[str, Any]) -> Any:
+    return _clock_json(sandbox)
+
+
+def _set_clock(sandbox: Sandbox, options: dict[str, Any]) -> Any:
+    """Take ``offset`` or ``advance`` (seconds), or ``freeze`` (true, false, seconds or an ISO time with zone)."""
+    if not options or options.keys() - {"offset", "advance", "freeze"}:
+        raise ValueError("clock: offset, advance or freeze")
+    if "offset" in options:
+        sandbox.clock.set_offset(_seconds(options["offset"]))
+    if "freeze" in options:
+        _freeze(sandbox, options["freeze"])
+    if "advance" in options:
+        sandbox.clock.advance(_seconds(options["advance"]))
+    return _clock_json(sandbox)
+
+
+def _freeze(sandbox: Sandbox, at: object) -> None:
+    if at is False:
+        sandbox.clock.unfreeze()
+    elif at is True:
+        sandbox.clock.freeze()
+    elif isinstance(at, str):
+        moment = datetime.fromisoformat(at)
+        if moment.tzinfo is None:
+            raise ValueError("freeze: the time needs a zone, such as Z")
+        sandbox.clock.freeze(moment.timestamp())
+    else:
+        sandbox.clock.freeze(_seconds(at))
+
+
+def _seconds(value: object) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) < 1e11:
+        raise ValueError("a number of seconds is needed")
+    return float(value)
+
+
+def _add_fault(sandbox: Sandbox, options: dict[str, Any]) -> Any:
+    return sandbox.faults.add(options).describe()
+
+
+def _show_faults(sandbox: Sandbox, options: dict[str, Any]) -> Any:
+    return [fault.describe() for fault in sandbox.faults.active]
+
+
+def _clear_faults(sandbox: Sandbox, options: dict[str, Any]) -> Any:
+    sandbox.faults.clear()
+    return []
+
+
+def _show_settings(sandbox: Sandbox, options: dict[str, Any]) -> Any:
+    return asdict(sandbox.settings)
+
+
+def _change_settings(sandbox: Sandbox, options: dict[str, Any]) -> Any:
+    sandbox.settings.change(options)
+    sandbox.apply_settings()
+    return asdict(sandbox.settings)
+
+
+def _forget(sandbox: Sandbox, options: dict[str, Any]) -> Any:
+    sandbox.forget()
+    return {"keys": len(sandbox.store.keys)}
+
+
+def _reset(sandbox: Sandbox, options: dict[str, Any]) -> Any:
+    sandbox.reset()
+    return {}
+
+
+def _settle(sandbox: Sandbox, options: dict[str, Any]) -> Any:
+    sandbox.view.settle()
+    return {}
+
+
+def _flush_log(sandbox: Sandbox, options: dict[str, Any]) -> Any:
+    return {"lines": sandbox.log.flush()}
+
+
+HANDLERS: dict[tuple[str, str], Handler] = {
+    ("GET", "state"): _state,
+    ("GET", "clock"): _show_clock,
+    ("POST", "clock"): _set_clock,
+    ("GET", "faults"): _show_faults,
+    ("POST", "faults"): _add_fault,
+    ("DELETE", "faults"): _clear_faults,
+    ("GET", "settings"): _show_settings,
+    ("POST", "settings"): _change_settings,
+    ("POST", "forget"): _forget,
+    ("POST", "reset"): _reset,
+    ("POST", "settle"): _settle,
+    ("POST", "log/flush"): _flush_log,
+}
