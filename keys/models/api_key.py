@@ -8,10 +8,10 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
-from tenants.models import Tenant
 
 from keys.models.gateway_key import GatewayKey
 from keys.models.tier import Tier
+from tenants.models import Tenant
 
 
 class Status(models.TextChoices):

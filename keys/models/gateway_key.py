@@ -70,7 +70,10 @@ class GatewayKey(Synced):
     priority = models.SmallIntegerField(_("priority"), choices=Priority.choices, default=Priority.PURCHASE, editable=False)
     # Observed
     in_service_at = models.DateTimeField(
-        _("in service from"), null=True, editable=False, help_text=_("When it was seen enabled and in its plan, and its propagation time has passed.")
+        _("in service from"),
+        null=True,
+        editable=False,
+        help_text=_("When it was seen enabled and in its plan, and its propagation time has passed."),
     )
     removed_at = models.DateTimeField(_("gone since"), null=True, editable=False)
 
@@ -82,12 +85,15 @@ class GatewayKey(Synced):
         constraints = [
             models.CheckConstraint(condition=Q(role__in=KeyRole.values), name="gateway_key_role_is_known"),
             models.CheckConstraint(
-                condition=Q(role=KeyRole.POOL, pool__isnull=False, position__isnull=False) | (~Q(role=KeyRole.POOL) & Q(pool=None, position=None)),
+                condition=Q(role=KeyRole.POOL, pool__isnull=False, position__isnull=False)
+                | (~Q(role=KeyRole.POOL) & Q(pool=None, position=None)),
                 name="gateway_key_in_a_pool_has_a_position",
             ),
             models.UniqueConstraint(fields=["pool", "position"], condition=Q(ends_at=None), name="gateway_key_live_once_a_pool_position"),
             models.UniqueConstraint(fields=["gateway", "name"], condition=~Q(name=""), name="gateway_key_name_unique_a_gateway"),
-            models.UniqueConstraint(fields=["gateway", "remote_id"], condition=~Q(remote_id=""), name="gateway_key_remote_id_unique_a_gateway"),
+            models.UniqueConstraint(
+                fields=["gateway", "remote_id"], condition=~Q(remote_id=""), name="gateway_key_remote_id_unique_a_gateway"
+            ),
         ]
         indexes = [
             models.Index(
@@ -96,7 +102,9 @@ class GatewayKey(Synced):
                 name="gateway_key_pending_first",
             ),
             models.Index(fields=["gateway", "ends_at"], condition=Q(ends_at__isnull=False, removed_at=None), name="gateway_key_to_remove"),
-            models.Index(fields=["usage_plan", "in_service_at"], condition=Q(role="spare", ends_at=None), name="gateway_key_spares_of_a_plan"),
+            models.Index(
+                fields=["usage_plan", "in_service_at"], condition=Q(role="spare", ends_at=None), name="gateway_key_spares_of_a_plan"
+            ),
         ]
 
     def __str__(self) -> str:

@@ -36,7 +36,7 @@ class FindingKind(models.TextChoices):
 
 
 class Finding(models.Model):
-    """One difference. An extra key is quarantined (disabled), kept for a while, then deleted; ``quarantined_at`` and ``resolved_at`` say when."""
+    """One difference. An extra key is quarantined (disabled), kept for a while, then deleted; the times say when."""
 
     run = models.ForeignKey(ReconcileRun, on_delete=models.CASCADE, related_name="findings", verbose_name=_("run"))
     gateway = models.ForeignKey(Gateway, on_delete=models.CASCADE, related_name="findings", verbose_name=_("gateway"))
@@ -54,7 +54,11 @@ class Finding(models.Model):
         verbose_name = _("finding")
         verbose_name_plural = _("findings")
         indexes = [
-            models.Index(fields=["gateway", "remote_id"], condition=Q(quarantined_at__isnull=False, resolved_at=None), name="finding_in_quarantine"),
+            models.Index(
+                fields=["gateway", "remote_id"],
+                condition=Q(quarantined_at__isnull=False, resolved_at=None),
+                name="finding_in_quarantine",
+            ),
         ]
 
     def __str__(self) -> str:

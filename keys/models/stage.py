@@ -23,7 +23,9 @@ class Stage(models.Model):
         validators=[URLValidator(schemes=["https", "http"])],
         help_text=_("What tenants call, without the last slash."),
     )
-    test_path = models.CharField(_("test path"), max_length=200, default="/api", help_text=_("What the console and snippets call: a GET that needs a key."))
+    test_path = models.CharField(
+        _("test path"), max_length=200, default="/api", help_text=_("What the console and snippets call: a GET that needs a key.")
+    )
 
     class Meta:
         verbose_name = _("stage")

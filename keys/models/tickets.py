@@ -1,13 +1,118 @@
-"""Tickets of a pool: the one module with SQL of our own.
+"""Tickets and places of a pool: the one module with SQL of our own.
 
 Why a sequence: a counter row would be locked by each purchase until its commit, and eight buyers would wait for one another. A
-sequence never waits; the price is that a rolled-back purchase leaves a gap, which the sweep puts on the list of free slots.
+sequence never waits; the price is that a rolled-back purchase leaves a gap, which ``free_unheld_slots`` puts on the list of free slots.
+
+Two advisory locks a pool (PostgreSQL; SQLite has one writer at a time): whoever places a tenant holds it shared, whoever changes
+the pool's keys holds it alone, so that no tenant is placed on a key that is just leaving.
 """
+
+import uuid
+from collections.abc import Iterable
 
 from django.db import connection
 from django.db.models import F
 
+from keys.models.api_key import ApiKey
+from keys.models.gateway_key import GatewayKey
 from keys.models.pool import FreeSlot, Pool
+
+# The first half of the advisory locks' key; the second is the pool's id. Any constant that nothing else uses.
+LOCK_CLASS = 0x70_6F_6F_6C
+
+# One statement, so that a purchase pays one round trip: a free slot if there is one that nobody else is taking, else a ticket.
+_TAKE_PLACE = """
+WITH pool AS (
+    SELECT id, size FROM keys_pool WHERE tier_id = %s
+), free AS (
+    DELETE FROM keys_freeslot WHERE id = (
+        SELECT f.id FROM keys_freeslot f, pool WHERE f.pool_id = pool.id ORDER BY f.slot LIMIT 1 FOR UPDATE OF f SKIP LOCKED
+    ) RETURNING gateway_key_id, slot
+), drawn AS (
+    SELECT id, size, nextval(('keys_pool_ticket_' || id)::regclass) AS ticket FROM pool WHERE NOT EXISTS (SELECT 1 FROM free)
+)
+SELECT gateway_key_id, slot FROM free
+UNION ALL
+SELECT k.id, drawn.ticket / drawn.size FROM drawn
+JOIN keys_gatewaykey k ON k.pool_id = drawn.id AND k.position = drawn.ticket %% drawn.size AND k.ends_at IS NULL
+"""
+
+
+def open_tickets(pool: Pool) -> None:
+    """Make the pool's sequence. Transactional: it goes when the transaction that made the pool is rolled back."""
+    if _is_postgres():
+        _execute(f"CREATE SEQUENCE IF NOT EXISTS {_sequence(pool)} MINVALUE 0 START 0")
+
+
+def hold_pool(pool_id: int) -> None:
+    """Until this transaction ends, nobody changes the pool's keys. Others may hold it too: buyers do not wait for one another."""
+    if _is_postgres():
+        _execute("SELECT pg_advisory_xact_lock_shared(%s, %s)", LOCK_CLASS, pool_id)
+
+
+def hold_pool_alone(pool_id: int) -> None:
+    """Wait for everybody who holds the pool, and keep it alone until this transaction ends."""
+    if _is_postgres():
+        _execute("SELECT pg_advisory_xact_lock(%s, %s)", LOCK_CLASS, pool_id)
+
+
+def take_place(pool_id: int, tier_id: uuid.UUID) -> tuple[uuid.UUID, int] | None:
+    """A place on a pool key, as (gateway key id, slot): one that was left if there is any, else the next by ticket.
+
+    O(1) whatever the pool holds, and even without reading any load. Two callers never get the same place. None when the pool has no
+    live key at the drawn position. The caller holds the pool.
+    """
+    if _is_postgres():
+        with connection.cursor() as cursor:
+            cursor.execute(_TAKE_PLACE, [tier_id])
+            row = cursor.fetchone()
+        return (row[0], int(row[1])) if row else None
+    free = FreeSlot.objects.filter(pool_id=pool_id).order_by("slot").first()
+    if free is not None:
+        free.delete()
+        return free.gateway_key_id, free.slot
+    Pool.objects.filter(pk=pool_id).update(next_ticket=F("next_ticket") + 1)
+    ticket, size = Pool.objects.values_list("next_ticket", "size").get(pk=pool_id)
+    slot, position = divmod(ticket - 1, size)
+    key = GatewayKey.objects.filter(pool_id=pool_id, position=position, ends_at=None).values_list("pk", flat=True).first()
+    return (key, slot) if key else None
+
+
+def tickets_drawn(pool: Pool) -> int:
+    """How many tickets were drawn: the number of the next one."""
+    if _is_postgres():
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT CASE WHEN is_called THEN last_value + 1 ELSE last_value END FROM {_sequence(pool)}")
+            return int(cursor.fetchone()[0])
+    return int(Pool.objects.values_list("next_ticket", flat=True).get(pk=pool.pk))
+
+
+def restart_tickets(pool: Pool, ticket: int) -> None:
+    """Let the next ticket be ``ticket``: after a resize, the first of a fresh round."""
+    if _is_postgres():
+        _execute(f"SELECT setval('{_sequence(pool)}', %s, false)", ticket)
+    else:
+        Pool.objects.filter(pk=pool.pk).update(next_ticket=ticket)
+
+
+def free_unheld_slots(pool: Pool, *, first: int, end: int, positions: Iterable[int] | None = None) -> int:
+    """List as free every slot from ``first`` to before ``end`` of the pool's live keys that no API key holds; how many were new.
+
+    Only for slots whose tickets were drawn by purchases that are over: see the callers for how they know.
+    """
+    keys = GatewayKey.objects.filter(pool=pool, ends_at=None)
+    if positions is not None:
+        keys = keys.filter(position__in=list(positions))
+    found = 0
+    for key in keys:
+        held = ApiKey.objects.filter(gateway_key=key, slot__gte=first, slot__lt=end).values_list("slot", flat=True)
+        listed = FreeSlot.objects.filter(gateway_key=key, slot__gte=first, slot__lt=end).values_list("slot", flat=True)
+        gaps = set(range(first, end)).difference(held, listed)
+        FreeSlot.objects.bulk_create(
+            [FreeSlot(pool=pool, gateway_key=key, slot=slot) for slot in sorted(gaps)], batch_size=1000, ignore_conflicts=True
+        )
+        found += len(gaps)
+    return found
 
 
 def _sequence(pool: Pool) -> str:
@@ -18,57 +123,6 @@ def _is_postgres() -> bool:
     return connection.vendor == "postgresql"
 
 
-def _scalar(sql: str) -> int:
+def _execute(sql: str, *parameters: int) -> None:
     with connection.cursor() as cursor:
-        cursor.execute(sql)
-        row = cursor.fetchone()
-    return int(row[0])
-
-
-def open_tickets(pool: Pool) -> None:
-    """Make the pool's sequence. Transactional: it goes when the transaction that made the pool is rolled back."""
-    if _is_postgres():
-        with connection.cursor() as cursor:
-            cursor.execute(f"CREATE SEQUENCE IF NOT EXISTS {_sequence(pool)} MINVALUE 0 START 0")
-
-
-def draw_ticket(pool: Pool) -> int:
-    """The next ticket: 0, 1, 2, ... Never the same twice."""
-    if _is_postgres():
-        return _scalar(f"SELECT nextval('{_sequence(pool)}')")
-    # SQLite has one writer at a time, and it is us: an IMMEDIATE transaction holds the write lock.
-    Pool.objects.filter(pk=pool.pk).update(next_ticket=F("next_ticket") + 1)
-    return int(Pool.objects.values_list("next_ticket", flat=True).get(pk=pool.pk)) - 1
-
-
-def tickets_drawn(pool: Pool) -> int:
-    """How many tickets were drawn: the number of the next one."""
-    if _is_postgres():
-        return _scalar(f"SELECT CASE WHEN is_called THEN last_value + 1 ELSE last_value END FROM {_sequence(pool)}")
-    return int(Pool.objects.values_list("next_ticket", flat=True).get(pk=pool.pk))
-
-
-def restart_tickets(pool: Pool, ticket: int) -> None:
-    """Let the next ticket be ``ticket``: after a resize, the first of a fresh round."""
-    if _is_postgres():
-        with connection.cursor() as cursor:
-            cursor.execute(f"SELECT setval('{_sequence(pool)}', %s, false)", [ticket])
-        return
-    Pool.objects.filter(pk=pool.pk).update(next_ticket=ticket)
-
-
-def take_free_slot(pool: Pool) -> tuple[object, int] | None:
-    """Take one place that was left, the lowest first: (gateway key id, slot), or None. Two buyers never take the same one.
-
-    PostgreSQL: SKIP LOCKED, so that nobody waits for another buyer's transaction. SQLite: one writer at a time.
-    """
-    free = FreeSlot.objects.filter(pool=pool).order_by("slot")
-    if _is_postgres():
-        free = free.select_for_update(skip_locked=True)
-    row = free.first()
-    if row is None:
-        return None
-    row.delete()
-    return row.gateway_key_id, row.slot
-
-
+        cursor.execute(sql, list(parameters))

@@ -45,14 +45,20 @@ class Tier(models.Model):
     currency = models.CharField(_("currency"), max_length=3, default="USD", validators=[RegexValidator(r"^[A-Z]{3}$")])
     isolation = models.CharField(_("isolation"), max_length=10, choices=Isolation.choices)
     throttle_rate = models.DecimalField(
-        _("rate"), max_digits=10, decimal_places=3, validators=[MinValueValidator(Decimal("0.001"))], help_text=_("Requests a second that refill the bucket.")
+        _("rate"),
+        max_digits=10,
+        decimal_places=3,
+        validators=[MinValueValidator(Decimal("0.001"))],
+        help_text=_("Requests a second that refill the bucket."),
     )
     throttle_burst = models.PositiveIntegerField(
         _("burst"), validators=[MinValueValidator(1), MaxValueValidator(10_000_000)], help_text=_("The bucket's size, in requests.")
     )
     quota_limit = models.PositiveIntegerField(_("quota"), null=True, blank=True, help_text=_("Requests a period; empty for no quota."))
     quota_period = models.CharField(_("quota period"), max_length=5, choices=QuotaPeriod.choices, blank=True)
-    max_api_keys = models.PositiveIntegerField(_("API keys a tenant"), default=10, help_text=_("How many live API keys of this tier one tenant may have."))
+    max_api_keys = models.PositiveIntegerField(
+        _("API keys a tenant"), default=10, help_text=_("How many live API keys of this tier one tenant may have.")
+    )
     spare_target = models.PositiveIntegerField(
         _("spares"), default=0, help_text=_("Ready keys kept ahead of demand on each gateway; siloed tiers only.")
     )

@@ -21,7 +21,11 @@ class UsagePlan(Synced):
     created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
     # Observed
     observed = models.JSONField(
-        _("limits and stages seen at API Gateway"), default=dict, blank=True, editable=False, help_text=_("The plan as the gateway last showed it.")
+        _("limits and stages seen at API Gateway"),
+        default=dict,
+        blank=True,
+        editable=False,
+        help_text=_("The plan as the gateway last showed it."),
     )
 
     class Meta:
@@ -29,7 +33,9 @@ class UsagePlan(Synced):
         verbose_name_plural = _("usage plans")
         constraints = [
             models.UniqueConstraint(fields=["tier", "gateway"], name="usage_plan_once_a_tier_and_gateway"),
-            models.UniqueConstraint(fields=["gateway", "remote_id"], condition=~Q(remote_id=""), name="usage_plan_remote_id_unique_a_gateway"),
+            models.UniqueConstraint(
+                fields=["gateway", "remote_id"], condition=~Q(remote_id=""), name="usage_plan_remote_id_unique_a_gateway"
+            ),
         ]
         indexes = [
             models.Index(fields=["gateway"], condition=Q(synced_revision__lt=F("revision")), name="usage_plan_pending_a_gateway"),

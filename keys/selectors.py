@@ -1,0 +1,215 @@
+"""Reads that pages, the admin and the REST API share. Nothing here writes, and nothing calls AWS."""
+
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+
+from django.db.models import Count, F, Min, Q, Sum
+from django.shortcuts import get_object_or_404
+from django.utils import timezone
+
+from keys import words
+from keys.models import ApiKey, ApiKeyQuerySet, Gateway, GatewayKey, KeyRole, Stage, Tier, UsageDay, UsagePlan
+from tenants.models import AuditEvent, Tenant
+
+# --- For tenants ----------------------------------------------------------------------------------------------------------------
+
+
+def tiers_for_sale() -> list[Tier]:
+    """Open to buyers, in the order of the price page."""
+    return list(Tier.objects.for_sale().select_related("pool"))
+
+
+def held_tiers(tenant: Tenant) -> set[uuid.UUID]:
+    """Ids of the tiers of which the tenant has a live API key."""
+    return set(ApiKey.objects.of(tenant).live().values_list("tier_id", flat=True))
+
+
+def api_keys_of(tenant: Tenant, query: str = "") -> ApiKeyQuerySet:
+    """The tenant's API keys, newest first, revoked ones too; ``query`` looks in name, description and last four."""
+    api_keys = ApiKey.objects.of(tenant).select_related("tier", "gateway_key").order_by("-created_at", "-pk")
+    if query:
+        api_keys = api_keys.filter(
+            Q(name__icontains=query) | Q(description__icontains=query) | Q(gateway_key__last_four=query.removeprefix("..."))
+        )
+    return api_keys
+
+
+def api_key_of(tenant: Tenant, pk: uuid.UUID) -> ApiKey:
+    """One API key of the tenant. Raises Http404 for another tenant's exactly as for a missing one."""
+    return get_object_or_404(ApiKey.objects.of(tenant).select_related("tier", "gateway_key", "tenant"), pk=pk)
+
+
+def endpoint_of(api_key: ApiKey) -> Stage | None:
+    """Where calls with this API key go: the stage its tier serves on the gateway it stands on."""
+    return Stage.objects.filter(tiers=api_key.tier_id, gateway=api_key.gateway_key.gateway_id).order_by("rest_api_id", "name").first()
+
+
+def endpoints_of(api_keys: Iterable[ApiKey]) -> dict[uuid.UUID, Stage]:
+    """``endpoint_of`` for many, in one query: by API key id."""
+    api_keys = list(api_keys)
+    served: dict[tuple[uuid.UUID, uuid.UUID], Stage] = {}
+    rows = Stage.objects.filter(tiers__in={key.tier_id for key in api_keys}).order_by("-rest_api_id", "-name").annotate(of_tier=F("tiers"))
+    for stage in rows:
+        served[(stage.of_tier, stage.gateway_id)] = stage
+    places = {key.pk: served.get((key.tier_id, key.gateway_key.gateway_id)) for key in api_keys}
+    return {pk: stage for pk, stage in places.items() if stage is not None}
+
+
+def other_credentials(api_key: ApiKey, now: datetime) -> list[GatewayKey]:
+    """Gateway keys whose value still works for this API key beside the current one, soonest end first (``ends_at`` says when)."""
+    rows = api_key.credentials.filter(ends_at__gt=now).select_related("gateway_key").order_by("ends_at")
+    return [row.gateway_key for row in rows]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PeriodUsage:
+    """Use of the quota in the period that is running, as API Gateway last told; ``read_at`` None: not read yet."""
+
+    used: int
+    limit: int | None
+    remaining: int | None
+    starts_at: datetime
+    resets_at: datetime
+    read_at: datetime | None
+
+    @property
+    def share(self) -> float | None:
+        """0.0 to 1.0, or None without a quota."""
+        return min(1.0, self.used / self.limit) if self.limit else None
+
+
+def usage_of_period(api_key: ApiKey, now: datetime) -> PeriodUsage:
+    """Use of the quota that this API key's credential draws on."""
+    return usages_of_period([api_key], now)[api_key.pk]
+
+
+def usages_of_period(api_keys: Iterable[ApiKey], now: datetime) -> dict[uuid.UUID, PeriodUsage]:
+    """``usage_of_period`` for many, in one query: by API key id. A tier without a quota is shown by the month."""
+    api_keys = list(api_keys)
+    bounds = {key.pk: words.period_bounds(key.tier.quota_period, now) for key in api_keys}
+    first = min((start.date() for start, _end in bounds.values()), default=now.date())
+    days: dict[uuid.UUID, list[UsageDay]] = {}
+    for day in UsageDay.objects.filter(gateway_key__in={key.gateway_key_id for key in api_keys}, date__gte=first):
+        days.setdefault(day.gateway_key_id, []).append(day)
+    return {key.pk: _period_usage(key, days.get(key.gateway_key_id, []), *bounds[key.pk]) for key in api_keys}
+
+
+def _period_usage(api_key: ApiKey, days: list[UsageDay], starts_at: datetime, resets_at: datetime) -> PeriodUsage:
+    inside = [day for day in days if starts_at.date() <= day.date < resets_at.date()]
+    used = sum(day.used for day in inside)
+    limit = api_key.tier.quota_limit
+    latest = max(inside, key=lambda day: day.date, default=None)
+    remaining = latest.remaining if latest is not None and latest.remaining is not None else None
+    if remaining is None and limit is not None:
+        remaining = max(0, limit - used)
+    read_at = max((day.read_at for day in inside), default=None)
+    return PeriodUsage(used=used, limit=limit, remaining=remaining, starts_at=starts_at, resets_at=resets_at, read_at=read_at)
+
+
+def usage_days(api_key: ApiKey, now: datetime, days: int = 14) -> list[tuple[date, int]]:
+    """Requests a UTC day, oldest first, of every credential the API key has had; days without a figure are 0."""
+    today = now.astimezone(UTC).date()
+    first = today - timedelta(days=days - 1)
+    stood_on = api_key.credentials.values_list("gateway_key_id", flat=True)
+    rows = UsageDay.objects.filter(gateway_key__in=stood_on, date__gte=first).values_list("date").annotate(Sum("used"))
+    used = dict(rows)
+    return [(day, int(used.get(day, 0))) for day in (first + timedelta(days=offset) for offset in range(days))]
+
+
+def history_of(api_key: ApiKey, limit: int = 50) -> list[AuditEvent]:
+    """What was done with an API key, newest first."""
+    return list(AuditEvent.objects.filter(target_type="apikey", target_id=str(api_key.pk)).order_by("-created_at")[:limit])
+
+
+def connect_sources() -> list[str]:
+    """Origins of the registered stages: what the console may call."""
+    return sorted({stage.origin for stage in Stage.objects.only("invoke_url")})
+
+
+# --- For staff ------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Headroom:
+    """Gateway keys a gateway holds or shall hold, and how many more it may."""
+
+    held: int
+    capacity: int
+
+    @property
+    def room(self) -> int:
+        return max(0, self.capacity - self.held)
+
+    @property
+    def share(self) -> float:
+        return self.held / self.capacity
+
+
+def headroom_of(gateway: Gateway) -> Headroom:
+    """Room under the account's key cap, counted from the rows."""
+    return Headroom(held=gateway.gateway_keys.filter(removed_at=None).count(), capacity=gateway.capacity)
+
+
+def pending_of(gateway: Gateway, now: datetime) -> tuple[int, int]:
+    """How many usage plans and gateway keys are not yet what they shall be."""
+    plans = UsagePlan.objects.filter(gateway=gateway, synced_revision__lt=F("revision")).count()
+    return plans, GatewayKey.objects.filter(gateway=gateway).pending(now).count()
+
+
+def pool_loads(tier: Tier) -> list[tuple[GatewayKey, int]]:
+    """The live pool keys of a tier with the number of API keys on each, by position."""
+    keys = GatewayKey.objects.filter(usage_plan__tier=tier, role=KeyRole.POOL, ends_at=None).order_by("position")
+    loads = dict(
+        ApiKey.objects.filter(gateway_key__in=keys, slot__isnull=False).order_by().values_list("gateway_key").annotate(Count("pk"))
+    )
+    return [(key, loads.get(key.pk, 0)) for key in keys]
+
+
+def blast_radius(tier: Tier) -> float:
+    """The largest share of a tier's API keys that one gateway key carries: 0.0 to 1.0; 0.0 without any."""
+    if tier.is_pooled:
+        loads = [load for _key, load in pool_loads(tier)]
+        return max(loads) / sum(loads) if sum(loads) else 0.0
+    live = tier.api_keys.live().count()
+    return 1 / live if live else 0.0
+
+
+def former_holders(gateway_key: GatewayKey) -> int:
+    """API keys that were revoked while they stood on this pool key: their tenants may still know its value."""
+    return ApiKey.objects.filter(credentials__gateway_key=gateway_key, revoked_at__isnull=False).distinct().count()
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanPreview:
+    """What a change of a tier's limits will do on one gateway."""
+
+    gateway: Gateway
+    gateway_keys: int
+    seconds: int
+
+
+# Seconds between two UpdateUsagePlan calls that AWS allows an account (developer guide, control-plane quotas).
+UPDATE_USAGE_PLAN_SECONDS = 20
+
+
+def preview_limits(tier: Tier, now: datetime) -> list[PlanPreview]:
+    """For each gateway of the tier: gateway keys that a change of limits concerns, and about how long it will take."""
+    previews = []
+    for plan in tier.usage_plans.select_related("gateway"):
+        waiting = UsagePlan.objects.filter(gateway=plan.gateway, synced_revision__lt=F("revision")).exclude(pk=plan.pk).count()
+        keys = plan.gateway_keys.filter(removed_at=None).count()
+        previews.append(PlanPreview(gateway=plan.gateway, gateway_keys=keys, seconds=(waiting + 1) * UPDATE_USAGE_PLAN_SECONDS))
+    return previews
+
+
+def oldest_pending_at() -> datetime | None:
+    """Since when the oldest row waits that the workers should have dealt with: not those that wait for a person."""
+    now = timezone.now()
+    plans = UsagePlan.objects.filter(synced_revision__lt=F("revision"), permanent=False).aggregate(at=Min("changed_at"))["at"]
+    keys = GatewayKey.objects.filter(synced_revision__lt=F("revision"), removed_at=None, permanent=False).aggregate(at=Min("changed_at"))[
+        "at"
+    ]
+    ended = GatewayKey.objects.filter(ends_at__lte=now, removed_at=None, permanent=False).aggregate(at=Min("ends_at"))["at"]
+    return min((at for at in (plans, keys, ended) if at is not None), default=None)

@@ -1,0 +1,186 @@
+"""What a tenant does with an API key that it has.
+
+On a siloed tier the API key stands on a gateway key of its own: disable, rotate and revoke act on that one, and calls are refused
+once the gateway has it. On a pooled tier several tenants hold one value. Nothing here pretends otherwise: disable and rotate are
+refused, and revoke ends the API key without promising that copies of its credential stop working. Staff cut those off with
+``pools.replace_pool_key``.
+"""
+
+from datetime import datetime, timedelta
+
+from django.db import transaction
+from django.db.models import Q, QuerySet
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from keys import values
+from keys.models import ApiKey, Credential, GatewayKey, Priority, Status
+from keys.services import placement
+from keys.services.intent import end, want
+from tenants.audit import Actor, record
+
+# How long, in seconds, the old credential goes on working after a rotation.
+GRACE_CHOICES = [
+    (0, gettext_lazy("No time: end the old one now")),
+    (15 * 60, gettext_lazy("15 minutes")),
+    (3600, gettext_lazy("1 hour")),
+    (24 * 3600, gettext_lazy("24 hours")),
+    (7 * 24 * 3600, gettext_lazy("7 days")),
+]
+LONGEST_GRACE = timedelta(seconds=GRACE_CHOICES[-1][0])
+
+
+class UnableToChangeKey(Exception):
+    """A change that was refused; the message is fit for the page."""
+
+
+def rename(*, api_key: ApiKey, name: str, description: str, actor: Actor) -> ApiKey:
+    """Give an API key another name and description. Both are the portal's own: nothing changes at the gateway."""
+    with transaction.atomic():
+        api_key = _locked(api_key)
+        before = {"name": api_key.name, "description": api_key.description}
+        api_key.name, api_key.description = name, description
+        api_key.save(update_fields=["name", "description"])
+        after = {"name": name, "description": description}
+        record(actor=actor, action="api_key.renamed", target=api_key, tenant=api_key.tenant, data={"before": before, "after": after})
+    return api_key
+
+
+def disable(*, api_key: ApiKey, actor: Actor) -> ApiKey:
+    """Let the gateway refuse calls with this API key until it is enabled again. Raises UnableToChangeKey on a pooled tier.
+
+    A credential that is in its grace period after a rotation is disabled as well: a disabled API key answers nobody.
+    """
+    with transaction.atomic():
+        api_key = _locked(api_key)
+        _refuse_revoked(api_key)
+        if not api_key.tier.has_own_credentials:
+            raise UnableToChangeKey(
+                _("Keys of the %(tier)s tier cannot be turned off and on. Revoke the key if you no longer need it.")
+                % {"tier": api_key.tier.name}
+            )
+        if api_key.disabled_at is None:
+            api_key.disabled_at = timezone.now()
+            api_key.save(update_fields=["disabled_at"])
+            _want_enabled(api_key, enabled=False)
+            record(actor=actor, action="api_key.disabled", target=api_key, tenant=api_key.tenant)
+    return api_key
+
+
+def enable(*, api_key: ApiKey, actor: Actor) -> ApiKey:
+    """Undo ``disable``. Nothing happens to a key that is enabled."""
+    with transaction.atomic():
+        api_key = _locked(api_key)
+        _refuse_revoked(api_key)
+        if api_key.disabled_at is not None:
+            api_key.disabled_at = None
+            api_key.save(update_fields=["disabled_at"])
+            _want_enabled(api_key, enabled=True)
+            record(actor=actor, action="api_key.enabled", target=api_key, tenant=api_key.tenant)
+    return api_key
+
+
+def rotate(*, api_key: ApiKey, grace: timedelta, actor: Actor) -> Credential:
+    """Give the API key a new credential; the old one goes on working for ``grace`` (0 to 7 days) and then ends.
+
+    A spare makes the new credential work at once. Raises UnableToChangeKey on a pooled tier, while disabled or preparing, when a
+    rotation is still in its grace period, or when no gateway has room.
+    """
+    if not timedelta(0) <= grace <= LONGEST_GRACE:
+        raise UnableToChangeKey(_("The old credential can go on working for at most 7 days."))
+    with transaction.atomic():
+        api_key = _locked(api_key)
+        now = timezone.now()
+        _check_rotation(api_key, now)
+        old = api_key.gateway_key
+        new = _fresh_key(api_key, now)
+        ends_at = now + grace
+        api_key.credentials.filter(ends_at=None).update(ends_at=ends_at)
+        credential = Credential.objects.create(api_key=api_key, gateway_key=new, created_at=now)
+        api_key.gateway_key = new
+        api_key.save(update_fields=["gateway_key"])
+        end(old, ends_at)
+        data = {"grace_seconds": int(grace.total_seconds()), "before": old.last_four, "after": new.last_four}
+        record(actor=actor, action="api_key.rotated", target=api_key, tenant=api_key.tenant, data=data)
+    return credential
+
+
+def revoke(*, api_key: ApiKey, actor: Actor) -> ApiKey:
+    """End an API key for ever. Nothing happens to one that is revoked.
+
+    Siloed: its gateway keys are deleted first of all that waits. Pooled: its slot is free for another tenant; the audit event says
+    ``cut_off: false``, because copies of the shared value go on working until staff replace the pool key.
+    """
+    with transaction.atomic():
+        api_key = _locked(api_key)
+        if api_key.revoked_at is not None:
+            return api_key
+        now = timezone.now()
+        gateway_key, slot = api_key.gateway_key, api_key.slot
+        api_key.revoked_at, api_key.slot = now, None
+        api_key.save(update_fields=["revoked_at", "slot"])
+        credentials = _living(api_key, now)
+        standing_on = list(GatewayKey.objects.filter(credentials__in=credentials).distinct())
+        credentials.update(ends_at=now)
+        if slot is not None:
+            placement.leave_slot(gateway_key, slot)
+        else:
+            for each in standing_on:
+                end(each, now)
+        cut_off = api_key.tier.has_own_credentials
+        record(actor=actor, action="api_key.revoked", target=api_key, tenant=api_key.tenant, data={"cut_off": cut_off})
+    return api_key
+
+
+def reveal(*, api_key: ApiKey, actor: Actor) -> str:
+    """The current credential in clear, for its tenant; audited. Raises UnableToChangeKey for a revoked key."""
+    with transaction.atomic():
+        _refuse_revoked(api_key)
+        value = values.decrypt(api_key.gateway_key.value_encrypted)
+        record(actor=actor, action="api_key.revealed", target=api_key, tenant=api_key.tenant)
+    return value
+
+
+def _locked(api_key: ApiKey) -> ApiKey:
+    """The row as it is now, locked: two changes of one API key wait for each other (PostgreSQL; SQLite has one writer)."""
+    return ApiKey.objects.select_for_update(of=("self",)).select_related("gateway_key", "tier", "tenant").get(pk=api_key.pk)
+
+
+def _refuse_revoked(api_key: ApiKey) -> None:
+    if api_key.revoked_at is not None:
+        raise UnableToChangeKey(_("This key was revoked, which is for ever. Buy another one."))
+
+
+def _check_rotation(api_key: ApiKey, now: datetime) -> None:
+    _refuse_revoked(api_key)
+    if not api_key.tier.has_own_credentials:
+        raise UnableToChangeKey(
+            _("A key of the %(tier)s tier cannot be rotated on its own. If its credential leaked, tell our support: they replace it.")
+            % {"tier": api_key.tier.name}
+        )
+    status = api_key.status(now)
+    if status is Status.DISABLED:
+        raise UnableToChangeKey(_("This key is disabled. Enable it before you rotate it."))
+    if status is Status.PREPARING:
+        raise UnableToChangeKey(_("This key is still being prepared. Rotate it once it is ready."))
+    if api_key.credentials.filter(ends_at__gt=now).exists():
+        raise UnableToChangeKey(_("The credential before this one still works. Rotate again once its time is over, or revoke the key."))
+
+
+def _fresh_key(api_key: ApiKey, now: datetime) -> GatewayKey:
+    try:
+        return placement.silo_or_spare(api_key.tier, now)
+    except placement.NoRoom:
+        raise UnableToChangeKey(_("There is no room for another credential just now. Our staff can see this; try again later.")) from None
+
+
+def _want_enabled(api_key: ApiKey, *, enabled: bool) -> None:
+    """Desired flag on every gateway key that a living credential of the API key stands on."""
+    priority = Priority.PURCHASE if enabled else Priority.REVOKE
+    for gateway_key in GatewayKey.objects.filter(credentials__in=_living(api_key, timezone.now())).distinct():
+        want(gateway_key, enabled=enabled, priority=priority)
+
+
+def _living(api_key: ApiKey, now: datetime) -> QuerySet[Credential]:
+    return api_key.credentials.filter(Q(ends_at=None) | Q(ends_at__gt=now))
