@@ -11,6 +11,7 @@ from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext_lazy as _
 
+from portal import broker
 from portal import environment as env
 from portal.logging import logging_settings
 
@@ -156,7 +157,35 @@ SILENCED_SYSTEM_CHECKS = ["django_ratelimit.E003", "django_ratelimit.W001"]
 
 # --- Celery -------------------------------------------------------------------------------------------------------------------
 
-CELERY_BROKER_URL = env.url("CELERY_BROKER_URL", "safefs://localhost//", schemes={"safefs", "redis", "rediss", "amqp", "amqps"})
+CELERY_BROKER_URL = env.url(
+    "CELERY_BROKER_URL", "safefs://localhost//", schemes={"safefs", "redis", "rediss", "amqp", "amqps"}
+)
+CELERY_BROKER_TRANSPORT_OPTIONS = broker.transport_options(CELERY_BROKER_URL, DATA_DIR / "broker")
+CELERY_BROKER_CONNECTION_TIMEOUT = broker.CONNECT_TIMEOUT
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+# A lost message costs one sweep; a web worker that waits for a dead broker costs its users.
+CELERY_TASK_PUBLISH_RETRY = False
+CELERY_TASK_DEFAULT_QUEUE = "sync"
+CELERY_TASK_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_TASK_IGNORE_RESULT = True  # state lives in our rows
+# A message is acknowledged when its task ended, and comes back when the worker died: every task is safe to repeat.
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
+CELERY_TASK_SOFT_TIME_LIMIT = broker.TASK_SOFT_TIME_LIMIT
+CELERY_TASK_TIME_LIMIT = broker.TASK_TIME_LIMIT
+# Logs are Django's (LOGGING below), in workers too.
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_WORKER_REDIRECT_STDOUTS = False
+CELERY_TIMEZONE = "UTC"
+CELERY_BEAT_SCHEDULE_FILENAME = str(DATA_DIR / "beat-schedule")
+SWEEP_SECONDS = env.integer("SWEEP_SECONDS", 5, low=1, high=300)  # how often pending rows are looked for
+CELERY_BEAT_SCHEDULE = {
+    # A sweep that waited as long as the next one takes to come is dropped: no backlog after an outage.
+    "sweep": {"task": "keys.sweep", "schedule": SWEEP_SECONDS, "options": {"expires": SWEEP_SECONDS}},
+}
 
 # --- People -------------------------------------------------------------------------------------------------------------------
 
@@ -262,8 +291,7 @@ GATEWAY_ENDPOINT_URL = env.url("AWS_ENDPOINT_URL_API_GATEWAY", "", schemes={"htt
 GATEWAY_PACING = env.choice("GATEWAY_PACING", "aws", of={"aws", "off"})
 GATEWAY_TIMEOUT_SECONDS = env.integer("GATEWAY_TIMEOUT_SECONDS", 15, low=1, high=60)
 GATEWAY_LEASE_SECONDS = env.integer("GATEWAY_LEASE_SECONDS", 60, low=5, high=600)
-# How often, in seconds: pending rows are looked for; a gateway is asked for a sign of life; everything is compared; usage is read.
-SWEEP_SECONDS = env.integer("SWEEP_SECONDS", 5, low=1, high=300)
+# How often, in seconds: a gateway is asked for a sign of life; everything is compared; usage is read.
 HEARTBEAT_SECONDS = env.integer("HEARTBEAT_SECONDS", 3 if DEMO else 60, low=1, high=3600)
 RECONCILE_SECONDS = env.integer("RECONCILE_SECONDS", 3600, low=10, high=7 * 86400)
 USAGE_SECONDS = env.integer("USAGE_SECONDS", 10 if DEMO else 900, low=1, high=86400)

@@ -1,0 +1,29 @@
+"""The Celery app. ``celery -A portal worker -Q sync`` and ``celery -A portal beat`` (exactly one beat, never ``worker -B``)."""
+
+import os
+from typing import Any
+
+from celery import Celery, Task
+from django_structlog.celery.steps import DjangoStructLogInitStep
+from kombu.transport import TRANSPORT_ALIASES
+
+from portal.broker import CONNECT_TIMEOUT
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
+
+TRANSPORT_ALIASES["safefs"] = "portal.filebroker:Transport"
+
+
+class PromptTask(Task):  # type: ignore[type-arg]  # generic in the stubs alone
+    """A task whose publisher never waits long for a broker to confirm: the row is the truth, the message a hint."""
+
+    def apply_async(self, *args: Any, **options: Any) -> Any:
+        options.setdefault("confirm_timeout", CONNECT_TIMEOUT)
+        return super().apply_async(*args, **options)
+
+
+app = Celery("tollgate", task_cls=PromptTask)
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks()
+# Carries the request id of the publisher into the task's log lines.
+app.steps["worker"].add(DjangoStructLogInitStep)
