@@ -75,11 +75,18 @@ class Tier(models.Model):
             models.CheckConstraint(condition=Q(isolation__in=Isolation.values), name="tier_isolation_is_known"),
             models.CheckConstraint(condition=Q(throttle_rate__gt=0, throttle_burst__gte=1), name="tier_limits_let_a_request_through"),
             models.CheckConstraint(
-                condition=Q(quota_limit=None, quota_period="") | Q(quota_limit__gte=1, quota_period__in=QuotaPeriod.values),
+                # quota_limit IS NOT NULL stands there because a CHECK that comes out as NULL passes.
+                condition=Q(quota_limit=None, quota_period="")
+                | Q(quota_limit__isnull=False, quota_limit__gte=1, quota_period__in=QuotaPeriod.values),
                 name="tier_quota_has_a_period",
+                violation_error_message=_("quota_limit and quota_period: give both, with a quota of at least 1, or leave both empty."),
             ),
             models.CheckConstraint(condition=Q(max_api_keys__gte=1), name="tier_allows_an_api_key"),
-            models.CheckConstraint(condition=Q(isolation=Isolation.SILOED) | Q(spare_target=0), name="tier_spares_only_if_siloed"),
+            models.CheckConstraint(
+                condition=Q(isolation=Isolation.SILOED) | Q(spare_target=0),
+                name="tier_spares_only_if_siloed",
+                violation_error_message=_("spare_target: only a siloed tier has spares; set it to 0."),
+            ),
             models.CheckConstraint(condition=Q(retired_at=None) | Q(retired_at__gte=F("created_at")), name="tier_retired_after_created"),
         ]
 

@@ -1,0 +1,140 @@
+from decimal import Decimal
+
+import pytest
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from keys import selectors
+from keys.models import ApiKey, GatewayKey, KeyRole, Tier, UsagePlan
+from keys.services import catalog, gateways
+from tenants.audit import SYSTEM
+from tenants.models import AuditEvent
+from tests.support.factories import bring_into_service, buy, make_gateway, make_stage, make_tenant, make_tier
+
+pytestmark = pytest.mark.django_db
+
+LIMITS = {"throttle_rate": Decimal(20), "throttle_burst": 10, "quota_limit": 500, "quota_period": "WEEK"}
+
+
+def test_new_pooled_tier_gets_a_plan_and_its_pool_keys() -> None:
+    tier = make_tier(pool_size=3)
+
+    assert UsagePlan.objects.filter(tier=tier).count() == 1
+    assert list(GatewayKey.objects.order_by("position").values_list("role", "position")) == [("pool", 0), ("pool", 1), ("pool", 2)]
+
+
+def test_new_siloed_tier_gets_its_spares() -> None:
+    make_tier(spare_target=2)
+
+    assert GatewayKey.objects.filter(role=KeyRole.SPARE).count() == 2
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"throttle_rate": Decimal(0)}, "throttle_rate"),
+        ({"throttle_burst": 0}, "throttle_burst"),
+        ({"quota_limit": None}, "quota_period"),
+        ({"currency": "dollars"}, "currency"),
+        ({"slug": "No spaces"}, "slug"),
+        ({"pool_size": 2, "spare_target": 1}, "spare_target"),
+    ],
+)
+def test_bad_tier_is_refused_naming_the_field(fields: dict[str, object], words: str) -> None:
+    with pytest.raises(catalog.UnableToChangeTier, match=words):
+        make_tier(**fields)
+
+    assert not Tier.objects.exists()
+
+
+def test_second_tier_of_a_slug_is_refused() -> None:
+    make_tier(slug="same")
+
+    with pytest.raises(catalog.UnableToChangeTier, match="slug"):
+        make_tier(slug="same")
+
+
+def test_changed_limits_make_every_plan_pending() -> None:
+    tier = make_tier()
+    catalog.serve_stages(tier=tier, stages=[make_stage(make_gateway()), *tier.stages.all()], actor=SYSTEM)
+    bring_into_service()
+
+    catalog.change_limits(tier=tier, actor=SYSTEM, **LIMITS)
+
+    assert [plan.is_pending for plan in UsagePlan.objects.all()] == [True, True]
+    event = AuditEvent.objects.get(action="tier.limits_changed")
+    assert (event.data["before"]["quota_limit"], event.data["after"]["quota_limit"]) == (2000, 500)
+
+
+def test_same_limits_again_send_nothing() -> None:
+    tier = make_tier()
+    catalog.change_limits(tier=tier, actor=SYSTEM, **LIMITS)
+    bring_into_service()
+
+    catalog.change_limits(tier=tier, actor=SYSTEM, **LIMITS)
+
+    assert not UsagePlan.objects.get().is_pending
+
+
+def test_higher_spare_target_makes_spares() -> None:
+    tier = make_tier(spare_target=1)
+    offer = {field: getattr(tier, field) for field in catalog.OFFER}
+
+    catalog.change_offer(tier=tier, actor=SYSTEM, **{**offer, "spare_target": 4})
+
+    assert GatewayKey.objects.filter(role=KeyRole.SPARE).count() == 4
+
+
+def test_retired_tier_loses_its_spares_and_keeps_its_keys() -> None:
+    tier = make_tier(spare_target=1)
+    bring_into_service()
+    sold = buy(make_tenant(), tier)
+
+    catalog.retire_tier(tier=tier, actor=SYSTEM)
+
+    assert set(GatewayKey.objects.filter(ends_at=None).values_list("pk", flat=True)) == {sold.gateway_key_id}
+    assert selectors.tiers_for_sale() == []
+
+
+def test_reopened_tier_is_for_sale_with_spares() -> None:
+    tier = make_tier(spare_target=1)
+    catalog.retire_tier(tier=tier, actor=SYSTEM)
+
+    catalog.reopen_tier(tier=tier, actor=SYSTEM)
+
+    assert selectors.tiers_for_sale() == [tier]
+    assert GatewayKey.objects.filter(role=KeyRole.SPARE, ends_at=None).count() == 1
+
+
+def test_gateway_with_keys_of_a_tier_stays_served() -> None:
+    tier = make_tier(spare_target=1)
+
+    with pytest.raises(catalog.UnableToChangeTier, match="still holds keys"):
+        catalog.serve_stages(tier=tier, stages=[make_stage(make_gateway())], actor=SYSTEM)
+
+
+@pytest.mark.parametrize(("field", "value"), [("account_id", "12"), ("region", "Frankfurt")])
+def test_bad_gateway_is_refused_naming_the_field(field: str, value: str) -> None:
+    with pytest.raises(gateways.UnableToChangeGateway, match=field):
+        make_gateway(**{field: value})
+
+
+def test_stage_is_registered_without_a_last_slash() -> None:
+    assert make_stage(invoke_url="https://a.example/v1/").test_url == "https://a.example/v1/api"
+
+
+def test_try_again_wakes_rows_that_wait_for_a_person() -> None:
+    make_tier(spare_target=1)
+    GatewayKey.objects.update(permanent=True, last_error="The key was refused.")
+    key = GatewayKey.objects.select_related("gateway").get()
+
+    gateways.try_again(gateway=key.gateway, actor=SYSTEM)
+
+    assert GatewayKey.objects.due(timezone.now()).count() == 1
+
+
+def test_database_refuses_two_live_api_keys_on_one_siloed_gateway_key() -> None:
+    key = buy(make_tenant(), make_tier())
+
+    with pytest.raises(IntegrityError), transaction.atomic():
+        ApiKey.objects.create(tenant=make_tenant(), tier=key.tier, gateway_key=key.gateway_key, name="Twin")

@@ -1,0 +1,127 @@
+"""Purchases at the same moment, in real processes on PostgreSQL: what the locks and constraints of the services protect."""
+
+import uuid
+
+import pytest
+from django.db import connection, transaction
+
+from keys import selectors
+from keys.models import ApiKey, FreeSlot, GatewayKey, KeyRole, Pool, Tier
+from keys.models.tickets import free_unheld_slots, tickets_drawn
+from keys.services import pools, purchases
+from tenants.audit import SYSTEM
+from tenants.models import Tenant
+from tests.support.factories import bring_into_service, buy, make_tenant, make_tier
+from tests.support.processes import at_once
+
+pytestmark = [
+    pytest.mark.postgres,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.skipif("connection.vendor != 'postgresql'", reason="needs PostgreSQL: SQLite has one writer at a time"),
+]
+
+
+class RolledBack(Exception):
+    pass
+
+
+def spread(tier: Tier) -> int:
+    loads = [load for _key, load in selectors.pool_loads(tier)]
+    return max(loads) - min(loads)
+
+
+def fill_gaps(tier: Tier) -> None:
+    """What the sweep does once every purchase is over."""
+    pool = Pool.objects.get(tier=tier)
+    free_unheld_slots(pool, first=0, end=-(-tickets_drawn(pool) // pool.size))
+
+
+def test_eight_processes_buying_leave_an_even_pool() -> None:
+    tier = make_tier(pool_size=7)
+    tenants = [make_tenant() for _ in range(8)]
+    Tier.objects.update(max_api_keys=1000)
+    tier.refresh_from_db()
+
+    at_once(lambda number: [buy(tenants[number], tier).pk for _ in range(30)])
+
+    assert ApiKey.objects.count() == 240
+    assert spread(tier) <= 1
+
+
+def test_rolled_back_purchases_leave_gaps_that_are_sold_again() -> None:
+    tier = make_tier(pool_size=7, max_api_keys=1000)
+    tenants = [make_tenant() for _ in range(8)]
+
+    def work(number: int) -> None:
+        for attempt in range(30):
+            try:
+                with transaction.atomic():
+                    buy(tenants[number], tier)
+                    if (attempt + number) % 5 == 0:
+                        raise RolledBack
+            except RolledBack:
+                continue
+
+    at_once(work)
+    fill_gaps(tier)
+    while FreeSlot.objects.exists():
+        buy(tenants[0], tier)
+
+    assert spread(tier) <= 1
+
+
+def test_tenant_buying_eight_times_at_once_gets_its_maximum() -> None:
+    tier, tenant = make_tier(pool_size=2, max_api_keys=3), make_tenant()
+
+    def work(_number: int) -> bool:
+        try:
+            return bool(buy(tenant, tier).pk)
+        except purchases.TooManyApiKeys:
+            return False
+
+    assert sum(at_once(work)) == 3
+
+
+def test_one_token_sent_eight_times_at_once_buys_once() -> None:
+    tier, tenant, token = make_tier(pool_size=2), make_tenant(), uuid.uuid4()
+
+    bought = at_once(lambda _number: str(buy(tenant, tier, purchase_token=token).pk))
+
+    assert len(set(bought)) == 1
+    assert ApiKey.objects.count() == 1
+
+
+def test_last_spare_is_sold_once() -> None:
+    tier = make_tier(spare_target=1)
+    tenants = [make_tenant() for _ in range(8)]
+    bring_into_service()
+    spare = GatewayKey.objects.get(role=KeyRole.SPARE)
+
+    taken = at_once(lambda number: buy(tenants[number], tier).gateway_key_id)
+
+    assert taken.count(spare.pk) == 1
+    assert len(set(taken)) == 8
+
+
+def test_tenants_buying_while_the_pool_is_resized_all_stand_on_live_keys() -> None:
+    tier = make_tier(pool_size=6, max_api_keys=1000)
+    tenants = [make_tenant() for _ in range(7)]
+
+    def work(number: int) -> None:
+        if number == 7:
+            for size in (3, 8, 2, 5):
+                pools.resize_pool(tier=tier, size=size, actor=SYSTEM)
+        else:
+            for _ in range(20):
+                buy(tenants[number], Tier.objects.select_related("pool").get(pk=tier.pk))
+
+    at_once(work)
+    fill_gaps(tier)
+    tenant = Tenant.objects.first()
+    assert tenant is not None
+    while FreeSlot.objects.exists():
+        buy(tenant, tier)
+
+    assert not ApiKey.objects.filter(revoked_at=None, gateway_key__ends_at__isnull=False).exists()
+    assert spread(tier) <= 1
+    assert connection.vendor == "postgresql"
