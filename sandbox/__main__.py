@@ -91,9 +91,7 @@ async def _wait_for_eof(stop: asyncio.Event) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m sandbox", description="A stand-in for Amazon API Gateway, for development only."
-    )
+    parser = argparse.ArgumentParser(prog="python -m sandbox", description="A stand-in for Amazon API Gateway, for development only.")
     add = parser.add_argument
     add("--host", default="127.0.0.1", help="address to listen on (default: %(default)s, this machine only)")
     add("--port", type=int, default=4510, help="port, 0 for any free one (default: %(default)s)")

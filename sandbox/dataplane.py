@@ -76,9 +76,7 @@ class Route:
 
     __slots__ = ("answer", "api_id", "grants", "method", "method_name", "needs_key", "resource", "stage", "stage_name")
 
-    def __init__(
-        self, stage: StageRef, method: str, resource: str, answer: Answer, grants: dict[str, Grant], *, needs_key: bool
-    ) -> None:
+    def __init__(self, stage: StageRef, method: str, resource: str, answer: Answer, grants: dict[str, Grant], *, needs_key: bool) -> None:
         self.stage = stage
         self.api_id, self.stage_name = stage
         self.method = method

@@ -36,9 +36,7 @@ class Grant:
 
     __slots__ = ("bucket", "counter", "key_id", "methods", "plan_id")
 
-    def __init__(
-        self, key_id: str, plan_id: str, bucket: TokenBucket | None, methods: dict[str, TokenBucket], counter: Counter
-    ) -> None:
+    def __init__(self, key_id: str, plan_id: str, bucket: TokenBucket | None, methods: dict[str, TokenBucket], counter: Counter) -> None:
         self.key_id = key_id
         self.plan_id = plan_id
         self.bucket = bucket
@@ -149,8 +147,7 @@ class View:
     def _grant(self, key: _Key, plan: _Plan, stage: StageRef, now: float) -> Grant:
         """Resolve: one bucket a plan and key, and one more for each method with a throttle of its own."""
         methods = {
-            method: self._bucket(key.id, (plan.id, *stage, method), throttle, now)
-            for method, throttle in plan.stages[stage].items()
+            method: self._bucket(key.id, (plan.id, *stage, method), throttle, now) for method, throttle in plan.stages[stage].items()
         }
         bucket = self._bucket(key.id, (plan.id,), plan.throttle, now) if plan.throttle else None
         return Grant(key.id, plan.id, bucket, methods, self.usage.counter(plan.id, key.id, plan.quota))

@@ -121,9 +121,7 @@ def _patch_method(draft: _Draft, patch: Patch) -> None:
 def _remove_methods(draft: _Draft, ref: StageRef, method: str | None) -> None:
     stage = draft.plan.stages[ref]
     draft.plan.stages[ref] = {name: value for name, value in stage.items() if method not in {None, name}}
-    draft.methods = {
-        target: value for target, value in draft.methods.items() if target[0] != ref or method not in {None, target[1]}
-    }
+    draft.methods = {target: value for target, value in draft.methods.items() if target[0] != ref or method not in {None, target[1]}}
 
 
 def _reference(value: str) -> StageRef:
