@@ -15,6 +15,7 @@ from urllib.parse import unquote
 from sandbox.access_log import Log
 from sandbox.bucket import TokenBucket
 from sandbox.clock import Clock
+from sandbox.errors import ApiError
 from sandbox.faults import INVOKE, Faults
 from sandbox.http import DROPS, Response
 from sandbox.model import StageRef
@@ -55,7 +56,8 @@ class Answer:
         self.body = "" if body is None else json.dumps(body, separators=(",", ":"))
         self.length = len(self.body)
         kind = f"x-amzn-ErrorType: {error}\r\n" if error else ""
-        self.head = f"Content-Type: application/json\r\nContent-Length: {self.length}\r\n{kind}{_CORS}{more}"
+        about = f"Content-Type: application/json\r\nContent-Length: {self.length}\r\n" if self.body else ""
+        self.head = f"{about}{kind}{_CORS}{more}"
 
 
 FORBIDDEN = Answer(403, {"message": "Forbidden"}, error="ForbiddenException", response_type="INVALID_API_KEY")
@@ -172,7 +174,7 @@ class DataPlane:
         if error is None:
             raw = self.answer(method, target, api_key, ip)
         else:
-            answer = Answer(error.status, {"message": error.message}, error=error.code, response_type="DEFAULT_5XX")
+            answer = _fault_answer(error)
             route = self._routes.get((method, target)) or self._route(method, target)
             raw = self._finish(route, answer, "-", ip, self.clock.now())
         return Response(200, raw=raw, delay=delay, drop=DROPS[drop.kind] if drop else None)
@@ -212,6 +214,13 @@ class DataPlane:
         if self._date[0] != second:
             self._date = (second, formatdate(second, usegmt=True))
         return self._date[1]
+
+
+def _fault_answer(error: ApiError) -> Answer:
+    kind = "DEFAULT_5XX" if error.status >= 500 else "DEFAULT_4XX"
+    if error.code == THROTTLED.error:
+        kind = THROTTLED.response_type
+    return Answer(error.status, {"message": error.message}, error=error.code, response_type=kind)
 
 
 def _log_line(route: Route, answer: Answer, ids: tuple[str, str, str, str], now: float) -> str:

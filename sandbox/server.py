@@ -114,7 +114,7 @@ class Connection(asyncio.Protocol):
         method = self.parser.get_method().decode("ascii")
         target = _path_of(self.url)
         keep_alive = self.parser.should_keep_alive()
-        if not self.busy and keep_alive and target.startswith(dataplane.PREFIX) and not self.sandbox.faults.active:
+        if method == "GET" and target.startswith(dataplane.PREFIX) and self._is_plain(keep_alive=keep_alive):
             # The path of nearly every request: no objects, no queue.
             plane = self.sandbox.dataplane
             self.transport.write(plane.answer(method, target, self.headers.get("x-api-key"), self.ip))
@@ -124,6 +124,9 @@ class Connection(asyncio.Protocol):
             self._queue(request, keep_alive=keep_alive)
         else:
             self._serve(request, keep_alive=keep_alive)
+
+    def _is_plain(self, *, keep_alive: bool) -> bool:
+        return keep_alive and not self.busy and not self.sandbox.faults.active
 
     # Answers
 
@@ -140,6 +143,9 @@ class Connection(asyncio.Protocol):
 
     def _serve(self, request: Request, *, keep_alive: bool) -> None:
         response = self.sandbox.handle(request)
+        if request.method == "HEAD" and response.drop is None:
+            whole = response.raw if response.raw is not None else _render(response, keep_alive)
+            response.raw = whole.partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
         if response.delay > 0:
             self.busy = True
             asyncio.get_running_loop().call_later(response.delay, self._send_late, response, keep_alive)
