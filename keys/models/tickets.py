@@ -20,34 +20,11 @@ from keys.models.pool import FreeSlot, Pool
 # The first half of the advisory locks' key; the second is the pool's id. Any constant that nothing else uses.
 LOCK_CLASS = 0x70_6F_6F_6C
 
-# One statement, so that a purchase pays one round trip: a free slot if there is one that nobody else is taking, else a ticket.
-_TAKE_PLACE = """
-WITH pool AS (
-    SELECT id, size FROM keys_pool WHERE tier_id = %s
-), free AS (
-    DELETE FROM keys_freeslot WHERE id = (
-        SELECT f.id FROM keys_freeslot f, pool WHERE f.pool_id = pool.id ORDER BY f.slot LIMIT 1 FOR UPDATE OF f SKIP LOCKED
-    ) RETURNING gateway_key_id, slot
-), drawn AS (
-    SELECT id, size, nextval(('keys_pool_ticket_' || id)::regclass) AS ticket FROM pool WHERE NOT EXISTS (SELECT 1 FROM free)
-)
-SELECT gateway_key_id, slot FROM free
-UNION ALL
-SELECT k.id, drawn.ticket / drawn.size FROM drawn
-JOIN keys_gatewaykey k ON k.pool_id = drawn.id AND k.position = drawn.ticket %% drawn.size AND k.ends_at IS NULL
-"""
-
 
 def open_tickets(pool: Pool) -> None:
     """Make the pool's sequence. Transactional: it goes when the transaction that made the pool is rolled back."""
     if _is_postgres():
         _execute(f"CREATE SEQUENCE IF NOT EXISTS {_sequence(pool)} MINVALUE 0 START 0")
-
-
-def hold_pool(pool_id: int) -> None:
-    """Until this transaction ends, nobody changes the pool's keys. Others may hold it too: buyers do not wait for one another."""
-    if _is_postgres():
-        _execute("SELECT pg_advisory_xact_lock_shared(%s, %s)", LOCK_CLASS, pool_id)
 
 
 def hold_pool_alone(pool_id: int) -> None:
@@ -56,17 +33,18 @@ def hold_pool_alone(pool_id: int) -> None:
         _execute("SELECT pg_advisory_xact_lock(%s, %s)", LOCK_CLASS, pool_id)
 
 
-def take_place(pool_id: int, tier_id: uuid.UUID) -> tuple[uuid.UUID, int] | None:
+def take_place(tier_id: uuid.UUID) -> tuple[uuid.UUID, int] | None:
     """A place on a pool key, as (gateway key id, slot): one that was left if there is any, else the next by ticket.
 
     O(1) whatever the pool holds, and even without reading any load. Two callers never get the same place. None when the pool has no
-    live key at the drawn position. The caller holds the pool.
+    live key at the drawn position. The pool is held, shared with other buyers, until the transaction ends.
     """
     if _is_postgres():
         with connection.cursor() as cursor:
-            cursor.execute(_TAKE_PLACE, [tier_id])
+            cursor.execute("SELECT gateway_key_id, slot FROM keys_take_place(%s, %s)", [tier_id, LOCK_CLASS])
             row = cursor.fetchone()
         return (row[0], int(row[1])) if row else None
+    pool_id = Pool.objects.values_list("pk", flat=True).get(tier_id=tier_id)
     free = FreeSlot.objects.filter(pool_id=pool_id).order_by("slot").first()
     if free is not None:
         free.delete()

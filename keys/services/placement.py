@@ -8,7 +8,7 @@ from django.db.models import Count, F, Q
 
 from keys import values
 from keys.models import FreeSlot, GatewayKey, KeyRole, Pool, Priority, Tier, UsagePlan
-from keys.models.tickets import hold_pool, take_place
+from keys.models.tickets import take_place
 from keys.services.bell import ring
 
 
@@ -18,8 +18,7 @@ class NoRoom(Exception):
 
 def take_slot(tier: Tier) -> tuple[uuid.UUID, int]:
     """A place in the tier's pool, as (gateway key id, slot). Raises NoRoom when the pool lacks the key that the place is on."""
-    hold_pool(tier.pool.pk)
-    place = take_place(tier.pool.pk, tier.pk)
+    place = take_place(tier.pk)
     if place is None:
         raise NoRoom
     return place

@@ -102,7 +102,7 @@ def _move_off(pool: Pool, *, positions: range, actor: Actor) -> None:
     for api_key in (
         ApiKey.objects.filter(gateway_key__in=leaving, slot__isnull=False).select_related("tenant").select_for_update(of=("self",))
     ):
-        place = take_place(pool.pk, pool.tier_id)
+        place = take_place(pool.tier_id)
         if place is None:
             raise UnableToChangePool(_("The pool's remaining keys are not complete; reconcile the gateway first."))
         api_key.gateway_key_id, api_key.slot = place
