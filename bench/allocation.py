@@ -21,13 +21,13 @@ import django
 django.setup()
 
 from django.db import connection, connections
+
+from bench.database import throwaway_database
 from keys.models import ApiKey, GatewayKey, Pool, Tier
 from keys.models.tickets import LOCK_CLASS, restart_tickets
 from keys.services import catalog, gateways
 from tenants.audit import SYSTEM
 from tenants.models import Tenant
-
-from bench.database import throwaway_database
 from tests.support.processes import at_once
 
 COLUMNS = "(id, tenant_id, tier_id, name, description, purchase_token, created_at, gateway_key_id, slot)"
@@ -81,7 +81,8 @@ def fill(strategy: str, tier: Tier, tenant: Tenant, *, rows: int, clients: int) 
     tenth = lambda i: clients * (share // 10) / statistics.mean(m[i + 1] - m[i] for m in marks)  # noqa: E731 - read once, here
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT max(n) - min(n) FROM (SELECT k.id, count(a.id) n FROM keys_gatewaykey k LEFT JOIN keys_apikey a ON a.gateway_key_id = k.id GROUP BY k.id) x"
+            "SELECT max(n) - min(n) FROM (SELECT k.id, count(a.id) n FROM keys_gatewaykey k"
+            " LEFT JOIN keys_apikey a ON a.gateway_key_id = k.id GROUP BY k.id) x"
         )
         spread = cursor.fetchone()[0]
     return {"rate": share * clients / seconds, "last_over_first": tenth(9) / tenth(0), "spread": spread}

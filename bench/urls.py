@@ -1,0 +1,48 @@
+"""The portal's URLs plus what its pages are compared with: an empty page of a signed-in person, and the same things written plainly."""
+
+import uuid
+
+from django.db import transaction
+from django.db.models import Count, Q
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import include, path
+from django.utils import timezone
+
+from keys import selectors
+from keys.models import ApiKey, GatewayKey, Tier
+from tenants.current import TenantRequest, tenant_required
+
+
+@tenant_required()
+def empty(request: TenantRequest) -> HttpResponse:
+    return HttpResponse("ok")
+
+
+@tenant_required()
+def plain_list(request: TenantRequest) -> HttpResponse:
+    """The list of keys as one would first write it: a query a row for tier, gateway key and usage; every key of the tenant."""
+    now = timezone.now()
+    rows = [(key, key.tier, key.status(now), selectors.usage_of_period(key, now)) for key in ApiKey.objects.filter(tenant=request.tenant)]
+    return render(request, "keys/list.html", {"page": [], "rows": [], "query": str(len(rows)), "may_change": True})
+
+
+@tenant_required()
+def naive_buy(request: TenantRequest) -> HttpResponse:
+    """A purchase as one would first write it: count the tenants of every key, take the least."""
+    tier = Tier.objects.get(slug="bench")
+    with transaction.atomic():
+        load = Count("api_keys", filter=Q(api_keys__slot__isnull=False))
+        key = GatewayKey.objects.filter(usage_plan__tier=tier, ends_at=None).annotate(load=load).order_by("load").first()
+        bought = ApiKey.objects.create(
+            tenant=request.tenant, tier=tier, gateway_key=key, slot=uuid.uuid4().int >> 68, name=request.POST["name"]
+        )
+    return redirect("keys:detail", pk=bought.pk)
+
+
+urlpatterns = [
+    path("bench/empty/", empty),
+    path("bench/list/", plain_list),
+    path("bench/buy/", naive_buy),
+    path("", include("portal.urls")),
+]
