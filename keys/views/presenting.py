@@ -1,0 +1,118 @@
+"""What the pages show of an API key, worked out once for list and detail."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.utils.formats import date_format
+from django.utils.translation import gettext as _
+
+from keys import selectors, words
+from keys.models import ApiKey, GatewayKey, QuotaPeriod, Status
+from keys.selectors import PeriodUsage
+from tenants.models import AuditEvent
+
+# The meaning (colour and shape of the dot) of each status; see _components/status.html.
+STATUS_KINDS = {Status.READY: "good", Status.PREPARING: "waiting", Status.DISABLED: "off", Status.REVOKED: "bad"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeyRow:
+    """One API key with what is derived of it at one moment."""
+
+    api_key: ApiKey
+    status: Status
+    usage: PeriodUsage
+    resets: str
+
+    @property
+    def kind(self) -> str:
+        return STATUS_KINDS[self.status]
+
+    @property
+    def is_preparing(self) -> bool:
+        return self.status is Status.PREPARING
+
+    @property
+    def is_ready(self) -> bool:
+        return self.status is Status.READY
+
+    @property
+    def is_disabled(self) -> bool:
+        return self.status is Status.DISABLED
+
+    @property
+    def is_revoked(self) -> bool:
+        return self.status is Status.REVOKED
+
+
+def key_rows(api_keys: Sequence[ApiKey], now: datetime) -> list[KeyRow]:
+    """A row for each API key, in one query whatever their number. Tier and gateway key must be selected with them."""
+    usages = selectors.usages_of_period(api_keys, now)
+    return [
+        KeyRow(
+            api_key=api_key,
+            status=api_key.status(now),
+            usage=usages[api_key.pk],
+            resets=resets_text(usages[api_key.pk].resets_at, api_key.tier.quota_period, now),
+        )
+        for api_key in api_keys
+    ]
+
+
+def resets_text(resets_at: datetime, period: str, now: datetime) -> str:
+    """``resets in 6 h 12 min (00:00 UTC)``; with the date where the period is longer than a day."""
+    wait = words.duration_text(resets_at - now)
+    moment = date_format(resets_at, "H:i" if period == QuotaPeriod.DAY else "j M, H:i")
+    return _("resets in %(wait)s (%(moment)s UTC)") % {"wait": wait, "moment": moment}
+
+
+@dataclass(frozen=True, kw_only=True)
+class HistoryLine:
+    """One thing that was done with an API key."""
+
+    at: datetime
+    who: str
+    what: str
+
+
+def history_lines(events: Sequence[AuditEvent]) -> list[HistoryLine]:
+    """The audit trail in plain past tense. An action that this page does not know is shown by its name."""
+    return [HistoryLine(at=event.created_at, who=event.actor_label, what=_what_happened(event)) for event in events]
+
+
+def _what_happened(event: AuditEvent) -> str:
+    texts = {
+        "api_key.bought": _("Bought"),
+        "api_key.renamed": _("Renamed"),
+        "api_key.disabled": _("Disabled"),
+        "api_key.enabled": _("Enabled"),
+        "api_key.rotated": _("Rotated"),
+        "api_key.revoked": _("Revoked"),
+        "api_key.revealed": _("Credential read"),
+    }
+    text = texts.get(event.action, event.action)
+    if event.action == "api_key.rotated" and {"before", "after"} <= event.data.keys():
+        return _("Rotated: ...%(before)s was replaced by ...%(after)s") % event.data
+    if event.action == "api_key.renamed":
+        name = event.data.get("after", {}).get("name", "")
+        return _("Renamed to “%(name)s”") % {"name": name} if name else text
+    return text
+
+
+@dataclass(frozen=True, kw_only=True)
+class OldCredential:
+    """A credential that was rotated away and still works."""
+
+    last_four: str
+    ends_at: datetime
+    left: str
+
+
+def old_credentials(gateway_keys: Sequence[GatewayKey], now: datetime) -> list[OldCredential]:
+    """Those in their grace period, with the time that each has left."""
+    return [
+        OldCredential(last_four=each.last_four, ends_at=each.ends_at, left=words.duration_text(each.ends_at - now))
+        for each in gateway_keys
+        if each.ends_at is not None
+    ]

@@ -1,0 +1,172 @@
+from datetime import timedelta
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+from pytest_django import DjangoAssertNumQueries
+
+from keys.models import ApiKey, Tier, UsageDay
+from keys.services import api_keys
+from tenants.audit import SYSTEM
+from tenants.models import Tenant
+from tests.support.factories import bring_into_service, buy, make_tier
+
+# Session, person, membership (with its tenant), count, page of keys, usage of their gateway keys.
+LIST_QUERIES = 6
+# Session, person, membership, key, usage, stage, old credentials, days, history.
+DETAIL_QUERIES = 9
+# Session, person, membership, keys, stages, usage, stage origins.
+CONSOLE_QUERIES = 7
+
+
+def many(tenant: Tenant, tier: Tier, count: int) -> list[ApiKey]:
+    return [buy(tenant, tier, name=f"Key {number}") for number in range(count)]
+
+
+def used(api_key: ApiKey, requests: int) -> None:
+    now = timezone.now()
+    UsageDay.objects.update_or_create(
+        gateway_key=api_key.gateway_key,
+        date=now.date(),
+        defaults={"used": requests, "remaining": None, "read_at": now - timedelta(minutes=3)},
+    )
+
+
+@pytest.mark.parametrize("count", [1, 3, 100])
+def test_list_asks_as_much_for_many_keys_as_for_one(
+    client_of_alice: Client, acme: Tenant, django_assert_num_queries: DjangoAssertNumQueries, count: int
+) -> None:
+    many(acme, make_tier(pool_size=2, max_api_keys=100), count)
+    with django_assert_num_queries(LIST_QUERIES):
+        answer = client_of_alice.get(reverse("keys:list"))
+    assert answer.content.decode().count('<tr id="row-') == min(count, 25)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_detail_and_console_ask_as_much_for_many_keys_as_for_one(
+    client_of_alice: Client, acme: Tenant, django_assert_num_queries: DjangoAssertNumQueries, count: int
+) -> None:
+    api_key = many(acme, make_tier(pool_size=2), count)[0]
+    with django_assert_num_queries(DETAIL_QUERIES):
+        client_of_alice.get(reverse("keys:detail", args=[api_key.pk]))
+    with django_assert_num_queries(CONSOLE_QUERIES):
+        client_of_alice.get(reverse("keys:console"))
+
+
+def test_list_shows_what_each_key_is_and_has_used(client_of_alice: Client, shop: ApiKey) -> None:
+    used(shop, 12_500)
+    page = client_of_alice.get(reverse("keys:list")).content.decode()
+    for text in (
+        "Shop",
+        "Premium",
+        f"...{shop.gateway_key.last_four}",
+        "status--good",
+        "Ready",
+        "12,500 of 50,000",
+        "25 %",
+        "resets in",
+        "3\xa0minutes ago",
+    ):
+        assert text in page
+
+
+def test_list_is_searched_by_name_description_and_last_four(client_of_alice: Client, shop: ApiKey, stall: ApiKey) -> None:
+    for query in ("shop", shop.gateway_key.last_four, f"...{shop.gateway_key.last_four}"):
+        page = client_of_alice.get(reverse("keys:list"), {"q": query}).content.decode()
+        assert "Shop" in page
+        assert "Stall" not in page
+
+
+def test_list_says_when_nothing_matches(client_of_alice: Client, shop: ApiKey) -> None:
+    page = client_of_alice.get(reverse("keys:list"), {"q": "zebra"}).content.decode()
+    assert "No key matches" in page
+    assert "Show all keys" in page
+
+
+def test_list_without_keys_carries_the_next_step(client_of_alice: Client) -> None:
+    page = client_of_alice.get(reverse("keys:list")).content.decode()
+    assert "No keys yet" in page
+    assert 'href="/tiers/"' in page
+
+
+def test_list_is_paged_and_keeps_the_search(client_of_alice: Client, acme: Tenant) -> None:
+    many(acme, make_tier(pool_size=2, max_api_keys=100), 30)
+    page = client_of_alice.get(reverse("keys:list"), {"q": "Key", "page": 2}).content.decode()
+    assert page.count('<tr id="row-') == 5
+    assert "q=Key&amp;page=1" in page
+
+
+def test_rows_ask_for_themselves_only_while_a_key_is_prepared(client_of_alice: Client, acme: Tenant, shop: ApiKey) -> None:
+    waiting = buy(acme, make_tier(slug="slow", name="Slow"), name="Waiting")
+    page = client_of_alice.get(reverse("keys:list")).content.decode()
+    url = reverse("keys:row", args=[waiting.pk])
+    assert page.count('hx-trigger="every 2s"') == 1
+    assert url in page
+    assert client_of_alice.get(url).status_code == 204
+
+    bring_into_service()
+    row = client_of_alice.get(url)
+    assert row.status_code == 200
+    assert "Waiting is ready." in row.content.decode()
+    assert "hx-get" not in row.content.decode()
+
+
+def test_state_of_a_prepared_key_turns_ready_by_itself(client_of_alice: Client, acme: Tenant, premium: Tier) -> None:
+    waiting = buy(acme, make_tier(slug="slow", name="Slow"), name="Waiting")
+    url = reverse("keys:state", args=[waiting.pk])
+    page = client_of_alice.get(reverse("keys:detail", args=[waiting.pk])).content.decode()
+    assert f'hx-get="{url}"' in page
+    assert reverse("keys:rotate", args=[waiting.pk]) not in page
+    assert client_of_alice.get(url).status_code == 204
+
+    bring_into_service()
+    state = client_of_alice.get(url).content.decode()
+    assert "Waiting is ready." in state
+    assert reverse("keys:rotate", args=[waiting.pk]) in state
+    assert "no-store" in client_of_alice.get(url)["Cache-Control"]
+
+
+def test_detail_shows_limits_usage_address_and_history(client_of_alice: Client, shop: ApiKey) -> None:
+    used(shop, 12_500)
+    page = client_of_alice.get(reverse("keys:detail", args=[shop.pk])).content.decode()
+    for text in (
+        "100 requests a second",
+        "bursts of 50",
+        "50,000 a month",
+        "12,500 of 50,000",
+        "resets in",
+        "UTC)",
+        "http://127.0.0.1:4510/_aws/execute-api/groceries/v1/api",
+        "12,500 requests",
+        "Bought",
+        "YOUR_KEY",
+    ):
+        assert text in page
+
+
+def test_detail_of_a_shared_credential_offers_only_what_it_can_keep(client_of_alice: Client, stall: ApiKey) -> None:
+    page = client_of_alice.get(reverse("keys:detail", args=[stall.pk])).content.decode()
+    for name in ("disable", "enable", "rotate"):
+        assert reverse(f"keys:{name}", args=[stall.pk]) not in page
+    assert "may go on being answered" in page
+    assert "pool" not in page.lower()
+
+
+def test_detail_in_a_grace_period_names_both_credentials_and_until_when(client_of_alice: Client, shop: ApiKey) -> None:
+    old = shop.gateway_key.last_four
+    api_keys.rotate(api_key=shop, grace=timedelta(hours=1), actor=SYSTEM)
+    shop.refresh_from_db()
+    page = client_of_alice.get(reverse("keys:detail", args=[shop.pk])).content.decode()
+    assert f"the new one (...{shop.gateway_key.last_four})" in page
+    assert f"the old one (...{old}) for another 59 min, until" in page
+    assert reverse("keys:rotate", args=[shop.pk]) not in page
+
+
+def test_detail_of_a_revoked_key_keeps_its_history_and_offers_nothing(client_of_alice: Client, shop: ApiKey) -> None:
+    api_keys.revoke(api_key=shop, actor=SYSTEM)
+    page = client_of_alice.get(reverse("keys:detail", args=[shop.pk])).content.decode()
+    assert "for ever" in page
+    assert "Revoked" in page
+    for name in ("reveal", "rename", "disable", "enable", "rotate", "revoke"):
+        assert reverse(f"keys:{name}", args=[shop.pk]) not in page
