@@ -1,6 +1,6 @@
 """Celery's transport options by kind of broker. Read by the settings; knows no Django.
 
-Two aims. A message that a dead worker held comes back soon. And a broker that is down costs a web request two seconds at most:
+Two aims. A message that a dead worker held comes back soon. And a broker that is down costs a web request a few seconds at most:
 the row that the message speaks of is committed, and the sweep finds it.
 """
 
@@ -13,7 +13,7 @@ TASK_TIME_LIMIT = 270
 VISIBILITY_TIMEOUT = 300
 # Seconds that one attempt to reach the broker may take, and that a connected broker may stay silent.
 CONNECT_TIMEOUT = 2
-SOCKET_TIMEOUT = 5
+SOCKET_TIMEOUT = 3
 
 
 def transport_options(url: str, folder: Path) -> dict[str, Any]:

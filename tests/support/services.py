@@ -189,7 +189,7 @@ class WorkerProcess:
 
     def start(self) -> WorkerProcess:
         """Start it and wait until it answers a ping."""
-        from portal.laptop.children import die_with_parent  # the one place that knows how
+        from portal.laptop.children import following  # the one place that knows how
 
         options = ["--without-gossip", "--without-mingle", "--without-heartbeat", "-P", "threads", "-c", str(self.concurrency)]
         command = [sys.executable, "-m", "celery", "-A", "portal", "worker", "-Q", "sync", "-n", self.node, "-l", "INFO", *options]
@@ -200,7 +200,7 @@ class WorkerProcess:
                 env=self.environment,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                preexec_fn=die_with_parent,  # noqa: PLW1509 - two system calls, no lock is taken
+                preexec_fn=following(os.getpid()),  # noqa: PLW1509 - two system calls, no lock is taken
             )
         wait_until(self._answers, seconds=WORKER_SECONDS, what=f"a worker that answers ({self.log.read_text()[-2000:]})")
         return self
