@@ -72,9 +72,7 @@ REFUSALS = (
         title=_("403: key refused"),
         meaning=_("The key is missing, mistyped, disabled or revoked, or not for this API."),
         again=_("No"),
-        advice=_(
-            "Check the header's name and value, and the status of the key. A key that was just changed may need some minutes to take effect."
-        ),
+        advice=_("Check the header's name and value, and the key's status. What was changed just now may take minutes to apply."),
     ),
     Refusal(
         slug="no-route",

@@ -11,6 +11,7 @@ const ROWS_IN_BAND = 7;
 const FRAME_MS = 33;
 const CALM_FRAME_MS = 1000;
 const KEPT_CALLS = 5000;
+const KNEE_MS = 300;
 
 export class CallChart {
   #root; #canvas; #span; #plot; #colours = {}; #bucket = null; #line = []; #calls = []; #frame = 0; #drawn = 0; #running = false;
@@ -32,8 +33,8 @@ export class CallChart {
   }
 
   /** The limits of the key in use. The bucket starts full; the level is computed from the calls. Null: no line. */
-  setBucket(limits) {
-    this.#bucket = limits && limits.rate > 0 && limits.burst > 0 ? new TokenBucket({ ...limits, at: performance.now() }) : null;
+  setBucket(limits, at = performance.now()) {
+    this.#bucket = limits && limits.rate > 0 && limits.burst > 0 ? new TokenBucket({ ...limits, at }) : null;
     this.#line = [];
     this.#draw();
   }
@@ -44,10 +45,7 @@ export class CallChart {
     this.#calls.push({ kind, at });
     if (this.#calls.length > KEPT_CALLS) this.#calls.splice(0, this.#calls.length - KEPT_CALLS);
     if (this.#bucket && (kind === "ok" || kind === "throttled")) {
-      const when = Math.max(at, this.#bucket.at);
-      this.#line.push([when, this.#bucket.level(when)]);
-      this.#bucket.learn(when, kind === "ok");
-      this.#line.push([when, this.#bucket.tokens]);
+      this.#learn(Math.max(at, this.#bucket.at), kind === "ok");
     }
     this.#count(kind);
     if (!this.#running) this.#draw();
@@ -76,6 +74,26 @@ export class CallChart {
     this.#draw();
   }
 
+  /** The line joins what was left after each call; where the bucket had time to refill, the line shows the refilling. */
+  #learn(when, passed) {
+    const bucket = this.#bucket;
+    if (when - bucket.at > KNEE_MS) {
+      const full = bucket.at + ((bucket.burst - bucket.tokens) / bucket.rate) * 1000;
+      if (full < when) this.#line.push([full, bucket.burst]);
+      this.#line.push([when, bucket.level(when)]);
+    }
+    bucket.learn(when, passed);
+    if (passed) this.#line.push([when, bucket.tokens]);
+  }
+
+  /** The line's last stretch: from the last call to now. */
+  #rest(now) {
+    const bucket = this.#bucket;
+    const full = bucket.at + ((bucket.burst - bucket.tokens) / bucket.rate) * 1000;
+    const end = [Math.max(now, bucket.at), bucket.level(now)];
+    return full > bucket.at && full < now ? [[full, bucket.burst], end] : [end];
+  }
+
   #loop(now) {
     const pause = matchMedia("(prefers-reduced-motion: reduce)").matches ? CALM_FRAME_MS : FRAME_MS;
     if (now - this.#drawn >= pause) this.#draw();
@@ -86,7 +104,7 @@ export class CallChart {
     const now = performance.now();
     this.#drawn = now;
     this.#forget(now);
-    const line = this.#bucket ? [...this.#line, [Math.max(now, this.#bucket.at), this.#bucket.level(now)]] : [];
+    const line = this.#bucket ? [...this.#line, ...this.#rest(now)] : [];
     if (line.length) line.unshift([now - this.#span * 1000 - 1, line[0][1]]);
     this.#plot.setData([line.map(([at]) => (at - now) / 1000), line.map(([, level]) => level)], true);
     this.#showGate(now);
@@ -97,7 +115,7 @@ export class CallChart {
     const kept = this.#calls.findIndex((call) => call.at >= edge);
     if (kept !== 0) this.#calls.splice(0, kept < 0 ? this.#calls.length : kept);
     let points = 0;
-    while (points + 2 < this.#line.length && this.#line[points + 2][0] < edge) points += 2;
+    while (points + 2 < this.#line.length && this.#line[points + 2][0] < edge) points += 1;
     if (points) this.#line.splice(0, points);
   }
 
@@ -152,7 +170,7 @@ export class CallChart {
         level: { range: () => [0, this.#bucket?.burst ?? 1] },
       },
       axes: [
-        { ...axis, grid: { show: false }, size: 28, values: (_plot, marks) => marks.map((mark) => (mark ? `${mark} s` : "")) },
+        { ...axis, grid: { show: false }, size: 28, splits: () => this.#timeMarks(), values: (_plot, marks) => marks.map((mark) => (mark ? `−${-mark} s` : "")) },
         { ...axis, scale: "calls", grid, size: 40, splits: () => [0.25, 0.5, 0.75], values: () => ["200", "", "429"] },
         { ...axis, scale: "level", side: 1, grid: { show: false }, size: 40, splits: () => this.#levelMarks(), values: (_plot, marks) => marks.map(String) },
       ],
@@ -165,6 +183,10 @@ export class CallChart {
       }],
       hooks: { draw: [(plot) => this.#drawDots(plot)] },
     };
+  }
+
+  #timeMarks() {
+    return [1, 0.75, 0.5, 0.25].map((part) => -Math.round(this.#span * part));
   }
 
   #levelMarks() {
@@ -181,7 +203,7 @@ export class CallChart {
     ctx.clip();
     for (const call of this.#calls) {
       const [low, high] = call.kind === "ok" ? LOW_BAND : HIGH_BAND;
-      const row = Math.floor(call.at / 7) % ROWS_IN_BAND;
+      const row = Math.abs(Math.floor(call.at / 7)) % ROWS_IN_BAND;
       const x = plot.valToPos((call.at - now) / 1000, "x", true);
       const y = plot.valToPos(low + ((high - low) * row) / (ROWS_IN_BAND - 1), "calls", true);
       dot(ctx, call.kind, x, y, size, this.#colours);

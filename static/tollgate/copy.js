@@ -41,9 +41,9 @@ async function fetchSecret(button) {
     redirect: "manual",
     headers: { Accept: "application/json", "X-CSRFToken": token, "X-Requested-With": "XMLHttpRequest" },
   });
-  const body = answer.ok ? await answer.json() : {};
-  if (typeof body.value === "string") return body.value;
-  throw new NeedsPage(body.location || button.dataset.copyFallback || location.href);
+  const body = await answer.json().catch(() => ({}));
+  if (answer.ok && typeof body.value === "string") return body.value;
+  throw new NeedsPage(body.reauthenticate || button.dataset.copyFallback || location.href);
 }
 
 /** The promise goes into the clipboard item itself, or Safari forgets the click that allowed it. */

@@ -32,16 +32,12 @@ class Picture {
   constructor(root) {
     const limits = { rate: Number(root.dataset.rate), burst: Number(root.dataset.burst) };
     this.chart = new CallChart(root, { span: SPAN_S });
-    this.limits = limits;
     this.client = new Client(limits.rate);
     this.timer = 0;
     this.ticks = 0;
-    this.reset();
-  }
-
-  reset() {
-    this.bucket = new TokenBucket({ ...this.limits, at: performance.now() });
-    this.chart.setBucket(this.limits);
+    this.chart.setBucket(limits, performance.now() - SPAN_S * 1000);
+    this.bucket = new TokenBucket({ ...limits, at: performance.now() - SPAN_S * 1000 });
+    for (let back = SPAN_S * 1000; back > 0; back -= TICK_MS) this.tick(performance.now() - back);
   }
 
   tick(at) {
