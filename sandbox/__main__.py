@@ -25,13 +25,10 @@ def main(arguments: list[str] | None = None) -> int:
     """Parse the command line, serve until told to stop, return the exit code."""
     options = _parser().parse_args(arguments)
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="sandbox: %(message)s")
-    log = AccessLog(options.log_dir) if options.log_dir else None
-    sandbox = Sandbox(_settings(options), apis=options.api or DEFAULT_APIS, log=log)
     try:
-        for fault in options.fault:
-            sandbox.faults.add(fault)
-    except ValueError as error:
-        _say(f"--fault: {error}", error=True)
+        sandbox = _sandbox(options)
+    except (ValueError, OSError) as error:
+        _say(str(error), error=True)
         return 2
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(serve(sandbox, options.host, options.port, stop_on_eof=options.stop_on_eof))
@@ -115,16 +112,22 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _sandbox(options: argparse.Namespace) -> Sandbox:
+    """Return what the command line asks for, or raise ValueError or OSError."""
+    if options.log_dir:
+        options.log_dir.mkdir(parents=True, exist_ok=True)
+    log = AccessLog(options.log_dir) if options.log_dir else None
+    sandbox = Sandbox(_settings(options), apis=options.api or DEFAULT_APIS, log=log)
+    for fault in options.fault:
+        sandbox.faults.add(fault)
+    return sandbox
+
+
 def _settings(options: argparse.Namespace) -> Settings:
-    return Settings(
-        aws_limits=options.aws_limits,
-        key_cap=options.key_cap,
-        latency=options.latency / 1000,
-        propagation_delay=options.propagation_delay,
-        usage_lag=options.usage_lag,
-        account_rate=options.account_rate,
-        account_burst=options.account_burst,
-    )
+    settings = Settings()
+    names = ("aws_limits", "key_cap", "propagation_delay", "usage_lag", "account_rate", "account_burst")
+    settings.change({name: getattr(options, name) for name in names} | {"latency": options.latency / 1000})
+    return settings
 
 
 def _api(text: str) -> tuple[str, str]:

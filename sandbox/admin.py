@@ -15,11 +15,15 @@ if TYPE_CHECKING:
     from sandbox.app import Sandbox
 
 PREFIX = "/_sandbox/"
+LATEST = 1e11  # seconds since the epoch: the year 5138
 Handler = Callable[["Sandbox", dict[str, Any]], Any]
 
 
 def handle(sandbox: Sandbox, request: Request) -> Response:
     """Answer a request under ``/_sandbox/``."""
+    if "origin" in request.headers:
+        # A page that someone has open in a browser shall not switch anything here.
+        return json_response(403, {"message": "Not for browsers"})
     path = request.target.partition("?")[0].removeprefix(PREFIX).strip("/")
     handler = HANDLERS.get((request.method, path))
     if handler is None:
@@ -94,6 +98,9 @@ def _set_clock(sandbox: Sandbox, options: dict[str, Any]) -> Any:
         _freeze(sandbox, options["freeze"])
     if "advance" in options:
         sandbox.clock.advance(_seconds(options["advance"]))
+    if not 0 <= sandbox.clock.now() < LATEST:
+        sandbox.clock.reset()
+        raise ValueError("clock: from 1970 to 5138; it is back at real time")
     return _clock_json(sandbox)
 
 
@@ -112,7 +119,7 @@ def _freeze(sandbox: Sandbox, at: object) -> None:
 
 
 def _seconds(value: object) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) < 1e11:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) < LATEST:
         raise ValueError("a number of seconds is needed")
     return float(value)
 

@@ -200,10 +200,6 @@ class DataPlane:
             self._routes[method, target] = route
         return route
 
-    def forget_routes(self) -> None:
-        """Resolve URLs anew, after the APIs changed."""
-        self._routes.clear()
-
     def reset(self) -> None:
         """Start the counts and the account's bucket anew."""
         self.served = self.throttled = 0

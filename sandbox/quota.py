@@ -38,9 +38,12 @@ def day_number(iso_date: str) -> int:
     """Return the days since the epoch of a date YYYY-MM-DD.
 
     Raises:
-        ValueError: it is not a date in that form.
+        ValueError: it is not a date in that form, or out of all proportion.
     """
-    return (datetime.strptime(iso_date, "%Y-%m-%d").replace(tzinfo=UTC).date() - _EPOCH).days
+    day = datetime.strptime(iso_date, "%Y-%m-%d").replace(tzinfo=UTC).date()
+    if not 1970 <= day.year < 9999:
+        raise ValueError("a year from 1970 to 9998 is needed")
+    return (day - _EPOCH).days
 
 
 def period_of(period: str, day: int) -> tuple[int, int]:
@@ -120,29 +123,30 @@ class Counter:
         else:
             self.recent.append([second, 1])
 
-    def usage(self, first: int, last: int, now: float, lag: float = 0.0) -> list[list[int]]:
+    def usage(self, first: int, last: int, now: float, *, quota: Quota | None, lag: float = 0.0) -> list[list[int]]:
         """Return ``[used, remaining]`` for each day from ``first`` to ``last``, as known ``lag`` seconds ago.
 
-        A key that has used up its quota is shown without lag, as AWS does.
+        What remains is told by ``quota``, the plan's present one, which the data plane may not know yet. A key that has
+        used up its quota is shown without lag, as AWS does.
         """
         self._turn(now)
         days = dict(self.days)
         days[self._day] = days.get(self._day, 0) + self._today
         if lag > 0.0 and self.used < self._allowance:
             self._hide_recent(days, now - lag)
-        return [[days.get(day, 0), self._remaining(days, day)] for day in range(first, last + 1)]
+        return [[days.get(day, 0), self._remaining(quota, days, day)] for day in range(first, last + 1)]
 
     def rewind(self, now: float) -> None:
         """Start from the numbers a day alone, after the clock was set back on purpose."""
         self._open(day_of(now))
 
-    def _remaining(self, days: dict[int, int], day: int) -> int:
-        if self.quota is None:
+    def _remaining(self, quota: Quota | None, days: dict[int, int], day: int) -> int:
+        if quota is None:
             return UNLIMITED
-        first, _ = period_of(self.quota.period, day)
+        first, _ = period_of(quota.period, day)
         used = sum(days.get(each, 0) for each in range(first, day + 1))
         extra = self._extra[0] if self._extra[1] == first else 0
-        return max(0, self.quota.limit + extra - used)
+        return max(0, quota.limit + extra - used)
 
     def _hide_recent(self, days: dict[int, int], until: float) -> None:
         for second, count in self.recent:

@@ -62,6 +62,12 @@ class Connection(asyncio.Protocol):
         self.closing = True
         self.waiting.clear()
 
+    def pause_writing(self) -> None:
+        self.transport.pause_reading()  # who does not read answers may not send more requests
+
+    def resume_writing(self) -> None:
+        self.transport.resume_reading()
+
     def data_received(self, data: bytes) -> None:
         self.seen = time.monotonic()
         if self.closing:

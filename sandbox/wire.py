@@ -29,7 +29,6 @@ class Call:
     params: tuple[str, ...] = ()
     query: Mapping[str, list[str]] = field(default_factory=dict)
     body: bytes = b""
-    region: str = "us-east-1"
     page_cap: int | None = None
 
     def json(self) -> Json:
@@ -91,7 +90,10 @@ def integer(body: Json, name: str) -> int | None:
 def number(body: Json, name: str) -> float | None:
     """Return a number member as a float, or None."""
     value = _read(body, name, (int, float), "Double")
-    return None if value is None else float(value)
+    try:
+        return None if value is None else float(value)
+    except OverflowError:
+        raise errors.not_serializable(f"'{name}' cannot be converted to Double") from None
 
 
 def mapping(body: Json, name: str) -> Json | None:

@@ -6,11 +6,12 @@ from datetime import UTC, datetime
 
 from sandbox import errors, wire
 from sandbox.model import ApiKey, UsagePlan
-from sandbox.quota import day_number
+from sandbox.quota import Counter, day_number
 from sandbox.store import Store
 from sandbox.wire import Call, Json
 
 DAYS_MAX = 90
+REMAINING_DIGITS = 10
 
 
 def get(store: Store, call: Call) -> Json:
@@ -43,7 +44,7 @@ def update(store: Store, call: Call) -> Json:
     for patch in wire.patches(call):
         if patch.op != "replace" or patch.path != "/remaining":
             raise wire.invalid_path(patch, ["/remaining"])
-        if not (patch.text.isascii() and patch.text.isdigit()):
+        if not (patch.text.isascii() and patch.text.isdigit() and len(patch.text) <= REMAINING_DIGITS):
             raise errors.bad_request(f"Invalid value '{patch.text}' specified: remaining is a number of requests")
         remaining = int(patch.text)
     if plan.quota is None:
@@ -65,8 +66,9 @@ def _keys(store: Store, plan: UsagePlan, key_id: str | None) -> list[ApiKey]:
 
 
 def _days(store: Store, plan: UsagePlan, key: ApiKey, first: int, last: int) -> list[list[int]]:
-    counter = store.usage.counter(plan.id, key.id, plan.quota)
-    return counter.usage(first, last, store.clock.now(), store.usage.lag)
+    now = store.clock.now()
+    counter = store.usage.find(plan.id, key.id) or Counter(plan.quota, now)
+    return counter.usage(first, last, now, quota=plan.quota, lag=store.usage.lag)
 
 
 def _date(call: Call, name: str) -> str:

@@ -139,6 +139,20 @@ def _raw_all(sandbox, data: bytes) -> bytes:
     return received
 
 
+@pytest.mark.parametrize(
+    "body", [b'{"name": "x", "throttle": {"rateLimit": 1' + b"0" * 400 + b"}}", b'{"name": "x", "quota": {"limit": Infinity}}']
+)
+def test_numbers_out_of_all_proportion_are_refused(sandbox, body):
+    assert sandbox.request("POST", "/usageplans", body, headers=SIGNED).status == 400
+    assert sandbox.state()["plans"] == []
+
+
+def test_switches_are_not_for_pages_in_a_browser(sandbox):
+    answer = sandbox.request("POST", "/_sandbox/forget", headers={"Origin": "http://example.org"})
+
+    assert answer.status == 403
+
+
 def test_head_gets_no_body(sandbox):
     parts = urlsplit(sandbox.url)
     connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=10)

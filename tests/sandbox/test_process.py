@@ -6,6 +6,8 @@ import socket
 import subprocess
 import sys
 
+import pytest
+
 from tests.support.sandbox import ROOT, SandboxProcess
 
 
@@ -71,3 +73,16 @@ def test_flags_set_apis_faults_and_settings():
     assert state["apis"] == {"books": ["prod", "test"]}
     assert state["settings"]["key_cap"] == 7
     assert state["faults"][0]["operations"] == ["GetAccount"]
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [("--fault", '{"kind": "flood"}'), ("--fault", "x"), ("--api", "no-stage"), ("--latency", "-1"), ("--key-cap", "x"),
+     ("--log-dir", __file__)],
+)  # fmt: skip
+def test_flags_that_make_no_sense_are_refused(flags):
+    command = [sys.executable, "-m", "sandbox", "--port", "0", *flags]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=20, check=False)
+
+    assert result.returncode == 2
+    assert "Traceback" not in result.stderr

@@ -72,7 +72,7 @@ def test_counter_without_quota_counts_and_never_refuses():
     spend(counter, at("2026-04-15T12:00:00"), 1000)
 
     day = day_number("2026-04-15")
-    assert counter.usage(day, day, at("2026-04-15T12:00:00")) == [[1000, UNLIMITED]]
+    assert counter.usage(day, day, at("2026-04-15T12:00:00"), quota=None) == [[1000, UNLIMITED]]
 
 
 def test_counter_gives_no_new_quota_when_the_clock_goes_back():
@@ -117,7 +117,7 @@ def test_counter_extension_lasts_through_the_days_of_its_period():
 
     assert spend(counter, tuesday, 3) == [True, True, False]
     first, last = day_number("2026-04-13"), day_number("2026-04-14")
-    assert counter.usage(first, last, tuesday) == [[1, 2], [2, 0]]
+    assert counter.usage(first, last, tuesday, quota=counter.quota) == [[1, 2], [2, 0]]
 
 
 def test_counter_change_of_limit_counts_what_was_used():
@@ -147,7 +147,7 @@ def test_counter_usage_is_a_pair_for_each_day():
     spend(counter, at("2026-04-13T12:00:00"), 4)
     spend(counter, at("2026-04-15T12:00:00"), 12)
 
-    usage = counter.usage(day_number("2026-04-12"), day_number("2026-04-16"), at("2026-04-15T13:00:00"))
+    usage = counter.usage(day_number("2026-04-12"), day_number("2026-04-16"), at("2026-04-15T13:00:00"), quota=counter.quota)
 
     assert usage == [[0, 10], [4, 6], [0, 10], [10, 0], [0, 10]]
 
@@ -157,7 +157,7 @@ def test_counter_usage_of_a_month_remains_less_by_the_day():
     spend(counter, at("2026-04-30T12:00:00"), 4)
     spend(counter, at("2026-05-01T12:00:00"), 1)
 
-    usage = counter.usage(day_number("2026-04-29"), day_number("2026-05-02"), at("2026-05-02T13:00:00"))
+    usage = counter.usage(day_number("2026-04-29"), day_number("2026-05-02"), at("2026-05-02T13:00:00"), quota=counter.quota)
 
     assert usage == [[0, 10], [4, 6], [1, 9], [0, 9]]
 
@@ -170,8 +170,8 @@ def test_counter_shows_usage_late_unless_the_quota_is_used_up():
         counter.take(start + seconds)
         counter.note(start + seconds)
 
-    assert counter.usage(day, day, start + 100, lag=60) == [[1, 2]]
-    assert counter.usage(day, day, start + 161, lag=60) == [[2, 1]]
+    assert counter.usage(day, day, start + 100, quota=counter.quota, lag=60) == [[1, 2]]
+    assert counter.usage(day, day, start + 161, quota=counter.quota, lag=60) == [[2, 1]]
     counter.take(start + 162)
     counter.note(start + 162)
-    assert counter.usage(day, day, start + 162, lag=60) == [[3, 0]]
+    assert counter.usage(day, day, start + 162, quota=counter.quota, lag=60) == [[3, 0]]

@@ -90,7 +90,14 @@ def test_usage_of_one_key(client, plan_id, key_id):
 
 @pytest.mark.parametrize(
     ("start", "end"),
-    [("2026-04-15", "2026-04-14"), ("15.04.2026", "2026-04-15"), ("2026-04-31", "2026-05-01"), ("2026-01-01", "2026-04-01")],
+    [
+        ("2026-04-15", "2026-04-14"),
+        ("15.04.2026", "2026-04-15"),
+        ("2026-04-31", "2026-05-01"),
+        ("2026-01-01", "2026-04-01"),
+        ("9999-12-30", "9999-12-31"),
+        ("0001-01-01", "0001-01-02"),
+    ],
 )
 def test_usage_refuses_impossible_dates(client, plan_id, start, end):
     assert refusal(_usage, client=client, plan_id=plan_id, start=start, end=end)[:2] == (400, "BadRequestException")
@@ -124,7 +131,7 @@ def test_update_usage_may_also_reduce(app, client, plan_id, key_id):
     assert _statuses(app, 2) == [200, 429]
 
 
-@pytest.mark.parametrize(("path", "value"), [("/limit", "5"), ("/remaining", "-1"), ("/remaining", "many")])
+@pytest.mark.parametrize(("path", "value"), [("/limit", "5"), ("/remaining", "-1"), ("/remaining", "many"), ("/remaining", "9" * 5_000)])
 def test_update_usage_refuses_other_patches(client, plan_id, key_id, path, value):
     refused = refusal(_remaining, client=client, plan_id=plan_id, key_id=key_id, value=value, path=path)
 
@@ -151,6 +158,17 @@ def test_changed_quota_counts_what_was_used(app, client, plan_id, key_id):
     client.update_usage_plan(usagePlanId=plan_id, patchOperations=[patch])
 
     assert _statuses(app, 3) == [200, 200, 429]
+
+
+def test_usage_shows_a_changed_quota_before_the_data_plane_knows_it(app, client, plan_id, key_id):
+    _statuses(app, 2)
+    app.settings.change({"propagation_delay": 60.0})
+    app.apply_settings()
+
+    client.update_usage_plan(usagePlanId=plan_id, patchOperations=[{"op": "replace", "path": "/quota/limit", "value": "2"}])
+
+    assert _usage(client, plan_id)["items"] == {key_id: [[2, 0]]}
+    assert _statuses(app, 1) == [200]
 
 
 def test_usage_lag_shows_usage_late(app, client, hand, plan_id, key_id):

@@ -50,6 +50,7 @@ class SandboxProcess:
         self.flags = flags
         self.url = ""
         self.process: subprocess.Popen[str] | None = None
+        self._clients: dict[str, Any] = {}
 
     def start(self) -> SandboxProcess:
         """Start it and wait until it listens."""
@@ -147,16 +148,22 @@ class SandboxProcess:
         self._admin("POST", "reset")
 
     def client(self, **config: Any) -> Any:
-        """Return a boto3 client that talks to it; one attempt a call unless ``retries`` says otherwise."""
+        """Return a boto3 client that talks to it; one attempt a call unless ``retries`` says otherwise.
+
+        Clients are kept: making one takes longer than most tests.
+        """
         config.setdefault("retries", {"total_max_attempts": 1})
-        return boto3.client(
-            "apigateway",
-            endpoint_url=self.url,
-            region_name=REGION,
-            aws_access_key_id="sandbox",
-            aws_secret_access_key="sandbox",
-            config=Config(**config),
-        )
+        name = repr(sorted(config.items()))
+        if name not in self._clients:
+            self._clients[name] = boto3.client(
+                "apigateway",
+                endpoint_url=self.url,
+                region_name=REGION,
+                aws_access_key_id="sandbox",
+                aws_secret_access_key="sandbox",
+                config=Config(**config),
+            )
+        return self._clients[name]
 
 
 @pytest.fixture(scope="session")
