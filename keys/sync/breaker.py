@@ -1,0 +1,60 @@
+"""The circuit breaker: a gateway that fails again and again is left alone for a while, then asked once.
+
+Its state stands on the gateway's row (``failures``, ``resume_at``), so it outlives workers, and staff can read it.
+"""
+
+import uuid
+
+import structlog
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from keys.gateway.errors import TROUBLE, GatewayError
+from keys.models import Gateway
+from keys.sync.backoff import backoff
+
+log = structlog.get_logger(__name__)
+
+# Failures in a row after which the gateway is left alone.
+THRESHOLD = 3
+FIRST_PAUSE_SECONDS = 2.5
+
+
+class CircuitOpen(Exception):
+    """The gateway is left alone until ``Gateway.resume_at``."""
+
+
+class Breaker:
+    """Counts failures of the gateway, or of the way to it, in a row. Writes only when something changes."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway_id: uuid.UUID = gateway.pk
+        self._failures = gateway.failures
+        self._is_open = False
+
+    def check(self) -> None:
+        """Raises CircuitOpen after too many failures."""
+        if self._is_open:
+            raise CircuitOpen
+
+    def note(self, error: GatewayError | None) -> None:
+        """Count how a call ended. Any answer that is no trouble of the gateway itself closes the circuit."""
+        if error is not None and error.kind in TROUBLE:
+            self._count(error)
+        elif self._failures:
+            self._failures = 0
+            self._rows().update(failures=0, resume_at=None, last_error="", last_error_at=None)
+            log.info("gateway.recovered", gateway_id=str(self._gateway_id))
+
+    def _count(self, error: GatewayError) -> None:
+        self._failures += 1
+        now = timezone.now()
+        resume_at = None
+        if self._failures >= THRESHOLD:
+            self._is_open = True
+            resume_at = now + backoff(self._failures - THRESHOLD + 1, first=FIRST_PAUSE_SECONDS)
+            log.warning("gateway.left_alone", gateway_id=str(self._gateway_id), failures=self._failures, reason=str(error.kind))
+        self._rows().update(failures=self._failures, resume_at=resume_at, last_error=str(error), last_error_at=now)
+
+    def _rows(self) -> QuerySet[Gateway]:
+        return Gateway.objects.filter(pk=self._gateway_id)

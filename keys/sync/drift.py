@@ -1,0 +1,147 @@
+"""What a gateway holds against what it shall hold. Pure.
+
+Keys and plans that are neither in the rows nor bear our mark belong to somebody else: they are no difference, and never touched.
+"""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from keys.gateway.patches import plan_patches
+from keys.gateway.types import Member, PlanSpec, RemoteKey, RemotePlan
+from keys.sync.names import MARK
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredKey:
+    """A key that shall exist, and is not being worked on: by its row's id, its id and name there, its plan's id there."""
+
+    row_id: uuid.UUID
+    remote_id: str
+    name: str
+    enabled: bool
+    plan_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredPlan:
+    """A usage plan that shall exist, and is not being worked on."""
+
+    row_id: uuid.UUID
+    remote_id: str
+    spec: PlanSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """All of it. ``known_ids`` and ``known_names`` also hold what is being worked on: that is neither missing nor extra."""
+
+    keys: Sequence[DesiredKey]
+    plans: Sequence[DesiredPlan]
+    known_ids: frozenset[str]
+    known_names: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """What a gateway was seen to hold; members by plan id."""
+
+    keys: Sequence[RemoteKey]
+    plans: Sequence[RemotePlan]
+    members: Mapping[str, Sequence[Member]]
+
+
+class Kind(StrEnum):
+    """The ways in which the two can differ."""
+
+    PLAN_MISSING = "plan missing"
+    PLAN_DIFFERS = "plan differs"
+    PLAN_EXTRA = "plan extra"
+    MISSING = "missing"
+    DISABLED = "disabled"
+    ENABLED = "enabled"
+    DETACHED = "detached"
+    WRONG_PLAN = "wrong plan"
+    EXTRA = "extra"
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One of them. ``row_id`` is None for what is extra; ``remote_id`` is "" for what is missing.
+
+    ``before`` and ``after`` are words: as it is, and as it shall be. ``plan_id``: the usage plan that a key is in and shall not be.
+    """
+
+    kind: Kind
+    row_id: uuid.UUID | None
+    remote_id: str
+    name: str
+    before: str = ""
+    after: str = ""
+    plan_id: str = ""
+
+
+def diff(desired: Desired, remote: Remote) -> list[Difference]:
+    """All differences, plans first. Linear in what there is."""
+    return [*_plans(desired, remote), *_keys(desired, remote)]
+
+
+def _plans(desired: Desired, remote: Remote) -> list[Difference]:
+    found = []
+    by_id = {plan.id: plan for plan in remote.plans}
+    for plan in desired.plans:
+        there = by_id.get(plan.remote_id)
+        if there is None:
+            found.append(Difference(Kind.PLAN_MISSING, plan.row_id, "", plan.spec.name))
+        elif plan_patches(there.spec, plan.spec):
+            before, after = describe(there.spec), describe(plan.spec)
+            found.append(Difference(Kind.PLAN_DIFFERS, plan.row_id, there.id, plan.spec.name, before, after))
+    extra = (plan for plan in remote.plans if _is_extra(plan.id, plan.spec.name, desired))
+    return found + [Difference(Kind.PLAN_EXTRA, None, plan.id, plan.spec.name) for plan in extra]
+
+
+def _keys(desired: Desired, remote: Remote) -> list[Difference]:
+    found = []
+    by_id = {key.id: key for key in remote.keys}
+    plans_of: dict[str, set[str]] = {}
+    for plan_id, members in remote.members.items():
+        for member in members:
+            plans_of.setdefault(member.id, set()).add(plan_id)
+    for key in desired.keys:
+        there = by_id.get(key.remote_id)
+        if there is None:
+            found.append(Difference(Kind.MISSING, key.row_id, "", key.name))
+        else:
+            found += _key(key, there, plans_of.get(there.id, set()))
+    extra = (each for each in remote.keys if _is_extra(each.id, each.name, desired))
+    return found + [Difference(Kind.EXTRA, None, each.id, each.name, _switch(each.enabled)) for each in extra]
+
+
+def _key(key: DesiredKey, there: RemoteKey, plans: set[str]) -> list[Difference]:
+    found = []
+    if there.enabled != key.enabled:
+        kind = Kind.ENABLED if there.enabled else Kind.DISABLED
+        found.append(Difference(kind, key.row_id, there.id, there.name, _switch(there.enabled), _switch(key.enabled)))
+    if key.plan_id not in plans:
+        found.append(Difference(Kind.DETACHED, key.row_id, there.id, there.name, "not in its usage plan", "in its usage plan"))
+    found += [
+        Difference(Kind.WRONG_PLAN, key.row_id, there.id, there.name, f"in usage plan {plan_id}", "not in it", plan_id)
+        for plan_id in sorted(plans - {key.plan_id})
+    ]
+    return found
+
+
+def _is_extra(remote_id: str, name: str, desired: Desired) -> bool:
+    return name.startswith(MARK) and remote_id not in desired.known_ids and name not in desired.known_names
+
+
+def _switch(enabled: bool) -> str:  # noqa: FBT001 - it is what is switched
+    return "enabled" if enabled else "disabled"
+
+
+def describe(spec: PlanSpec) -> str:
+    """A plan's limits and stages in one line."""
+    rate = "no rate" if spec.rate is None else f"{spec.rate.normalize():f}/s, burst {spec.burst}"
+    quota = "no quota" if spec.quota_limit is None else f"{spec.quota_limit} a {spec.quota_period}"
+    return f"{spec.name}: {rate}, {quota}, stages {', '.join(sorted(spec.stages)) or 'none'}"

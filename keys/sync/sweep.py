@@ -1,0 +1,25 @@
+"""What a lost bell, a killed worker or a clock left to do. Runs every few seconds; cheap when there is nothing."""
+
+import uuid
+
+import structlog
+from django.utils import timezone
+
+from keys.models import Gateway
+from keys.sync import due
+from keys.sync.gaps import sweep_pools
+
+log = structlog.get_logger(__name__)
+
+
+def sweep() -> list[uuid.UUID]:
+    """Look after the pools, and return the gateways that a worker should converge now.
+
+    The lease of a holder that died needs no care: it runs out.
+    """
+    sweep_pools()
+    now = timezone.now()
+    found = [gateway.pk for gateway in Gateway.objects.all() if due.anything(gateway, now)]
+    if found:
+        log.debug("sweep.found", gateways=len(found))
+    return found

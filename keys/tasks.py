@@ -1,0 +1,22 @@
+"""Celery tasks: couriers of one line. What they carry is an id, never a change."""
+
+import uuid
+
+from celery import shared_task
+from django.conf import settings
+
+from keys.sync.converge import converge as converge_gateway
+from keys.sync.sweep import sweep as find_work
+
+
+@shared_task(name="keys.converge", queue="sync")
+def converge(*, gateway_id: str, **kwargs: object) -> None:
+    """Make one gateway equal to the desired columns."""
+    converge_gateway(uuid.UUID(gateway_id))
+
+
+@shared_task(name="keys.sweep", queue="sync")
+def sweep(**kwargs: object) -> None:
+    """Find what a lost bell left behind, and ring again. A bell that nobody hears in time is worth nothing: the next sweep rings anew."""
+    for gateway_id in find_work():
+        converge.apply_async(kwargs={"gateway_id": str(gateway_id)}, expires=2 * settings.SWEEP_SECONDS)
