@@ -64,7 +64,7 @@ def _web(settings: Configuration) -> list[str]:
     """The web server: WSGI, one process (the rate limits count in its memory), several threads, loopback only."""
     options = ["--interface", "wsgi", "--host", "127.0.0.1", "--port", str(settings.port), "--no-ws"]
     limits = ["--workers", "1", "--blocking-threads", str(WEB_THREADS), "--workers-kill-timeout", "3"]
-    return [*options, *limits, "--log-level", "warning", "portal.wsgi:application"]
+    return [*options, *limits, "--log-level", "error", "portal.wsgi:application"]
 
 
 def _banner(settings: Configuration) -> str:
@@ -73,7 +73,7 @@ def _banner(settings: Configuration) -> str:
     return f"""
   Tollgate is ready: {url}
 
-  Accounts   {demo.OWNER_EMAIL}   owns a tenant with the demo's tiers at hand
+  Accounts   {demo.OWNER_EMAIL}   owns a tenant
              {demo.VIEWER_EMAIL}  may only look
              {demo.STAFF_EMAIL}   runs the portal: {url}/staff/
   Password   {demo.PASSWORD}

@@ -118,8 +118,12 @@ def children_environment(configuration: Configuration) -> dict[str, str]:
         "DATA_DIR": str(configuration.data_dir),
         "PORT": str(configuration.port),
         "PORTAL_URL": configuration.portal_url,
+        # The sweep and the heartbeat write a dozen lines every few seconds; LOG_LEVEL=INFO shows them.
+        "LOG_LEVEL": env.text("LOG_LEVEL", "WARNING"),
         "DJANGO_SETTINGS_MODULE": "portal.settings",
         "PYTHONUNBUFFERED": "1",
+        # Celery advises against root, which is what a container usually runs as.
+        "PYTHONWARNINGS": env.text("PYTHONWARNINGS", "ignore:You're running the worker with superuser privileges"),
     }
     return environment if configuration.aws else _pointed_at_sandbox(environment, configuration)
 

@@ -42,6 +42,14 @@ def answers(name: str) -> bool:
     return False
 
 
+def free_port() -> int:
+    """A port where nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        number: int = probe.getsockname()[1]
+        return number
+
+
 def chromium() -> str | None:
     """The path of an installed Chromium or Chrome."""
     return next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
