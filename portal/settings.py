@@ -62,6 +62,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "portal.middleware.RequestLogMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -71,7 +72,6 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "django_structlog.middlewares.RequestMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "allauth.account.middleware.AccountMiddleware",
@@ -150,7 +150,6 @@ CACHES: dict[str, dict[str, object]] = {
     else {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": "tollgate"}
 }
 RATELIMIT_IP_META_KEY = "tenants.ratelimits.client_address"
-RATELIMIT_VIEW = "portal.views.errors.ratelimited"
 # E003 (a cache that cannot count between processes) is replaced by our own check with a remedy, tollgate.E005. W001 only says
 # that the cache is not on the library's list, where Django's own Redis cache does not stand.
 SILENCED_SYSTEM_CHECKS = ["django_ratelimit.E003", "django_ratelimit.W001"]
@@ -244,7 +243,7 @@ STORAGES = {
         else "django.contrib.staticfiles.storage.StaticFilesStorage"
     },
 }
-WHITENOISE_USE_FINDERS = not PRODUCTION
+WHITENOISE_USE_FINDERS = WHITENOISE_AUTOREFRESH = not PRODUCTION
 
 # --- Security -------------------------------------------------------------------------------------------------------------------
 
@@ -271,6 +270,8 @@ CONTENT_SECURITY_POLICY = {
         "img-src": [SELF, "data:"],
     }
 }
+CSRF_FAILURE_VIEW = "portal.views.errors.csrf_failure"
+DEFAULT_EXCEPTION_REPORTER_FILTER = "portal.reports.NoSecretsFilter"
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 200
 
@@ -281,12 +282,13 @@ LOG_FORMAT = env.choice("LOG_FORMAT", "json" if PRODUCTION else "console", of={"
 LOGGING_CONFIG = "logging.config.dictConfig"
 LOGGING = logging_settings(level=LOG_LEVEL, renderer=LOG_FORMAT)
 DJANGO_STRUCTLOG_CELERY_ENABLED = True
-DJANGO_STRUCTLOG_USER_ID_FIELD = "pk"
+# /readyz says "degraded" while a row waits longer than this for a worker.
+PENDING_DEGRADED_SECONDS = env.integer("PENDING_DEGRADED_SECONDS", 300, low=1, high=86400)
 
 # --- API Gateway ------------------------------------------------------------------------------------------------------------------
 
-# boto3 itself reads the credentials and AWS_ENDPOINT_URL_API_GATEWAY; the latter is looked at here only to refuse it in production.
-GATEWAY_ENDPOINT_URL = env.url("AWS_ENDPOINT_URL_API_GATEWAY", "", schemes={"http", "https"})
+# boto3 itself reads the credentials and the endpoint's two variables; they are looked at here only to refuse them in production.
+GATEWAY_ENDPOINT_URL = env.url("AWS_ENDPOINT_URL_API_GATEWAY", env.text("AWS_ENDPOINT_URL"), schemes={"http", "https"})
 # Whether the lease holder keeps itself under the rates AWS publishes. "off" suits a sandbox that enforces none.
 GATEWAY_PACING = env.choice("GATEWAY_PACING", "aws", of={"aws", "off"})
 GATEWAY_TIMEOUT_SECONDS = env.integer("GATEWAY_TIMEOUT_SECONDS", 15, low=1, high=60)

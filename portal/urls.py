@@ -1,9 +1,42 @@
 """URLs of the portal."""
 
+from allauth.account import views as account
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 
+from portal.views import docs, health, home, mailbox
+from tenants.ratelimits import limited
+
+handler400 = "portal.views.errors.bad_request"
+handler403 = "portal.views.errors.permission_denied"
+handler404 = "portal.views.errors.page_not_found"
+handler429 = "portal.views.errors.ratelimited"  # allauth looks for it
+handler500 = "portal.views.errors.server_error"
+
+# allauth has limits of its own (30 sign-ins a minute and address, 5 failed ones in 5 minutes an account, ...), but reads and
+# writes its counters one after the other. These count atomically, by address and by account, and say when to try again.
+sign_in = limited(group="sign-in", rate="30/m", key="ip")(limited(group="sign-in", rate="20/5m", key="post:login")(account.login))
+sign_up = limited(group="sign-up", rate="20/m", key="ip")(limited(group="sign-up", rate="5/h", key="post:email")(account.signup))
+reset = limited(group="reset", rate="20/m", key="ip")(limited(group="reset", rate="5/h", key="post:email")(account.password_reset))
+reauthenticate = limited(group="reauthenticate", rate="10/m", key="user")(account.reauthenticate)
+
 urlpatterns: list[URLPattern | URLResolver] = [
+    path("", home.home, name="home"),
+    path("docs/", docs.docs, name="docs"),
+    path("", include("keys.urls")),
+    path("", include("tenants.urls")),
+    # People
+    path("accounts/login/", sign_in, name="account_login"),
+    path("accounts/signup/", sign_up, name="account_signup"),
+    path("accounts/password/reset/", reset, name="account_reset_password"),
+    path("accounts/reauthenticate/", reauthenticate, name="account_reauthenticate"),
     path("accounts/", include("allauth.urls")),
+    # Staff
     path("staff/", admin.site.urls),
+    # Operations
+    path("healthz", health.healthz, name="healthz"),
+    path("readyz", health.readyz, name="readyz"),
+    # Demo mode only
+    path("_mail/", mailbox.mail_list, name="mailbox"),
+    path("_mail/<slug:name>/", mailbox.mail_detail, name="mail"),
 ]

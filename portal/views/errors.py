@@ -1,0 +1,74 @@
+"""Error pages. 400, 500 and 503 are drawn without user, database or session: those may be what is broken."""
+
+import sys
+
+import structlog
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.template.loader import render_to_string
+from django.utils.translation import gettext as _
+
+from portal.unavailable import is_unavailable
+from tenants.current import Refused
+from tenants.ratelimits import TooManyTries
+
+RETRY_AFTER_SECONDS = 30
+
+
+def _still_page(template: str, status: int) -> HttpResponse:
+    """A page of ``base_static.html``; the request id is what a person can name to support."""
+    request_id = structlog.contextvars.get_contextvars().get("request_id", "")
+    return HttpResponse(render_to_string(template, {"request_id": request_id}), status=status)
+
+
+def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    return _still_page("400.html", 400)
+
+
+def permission_denied(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    """403; or 429 where what was refused is one try too many. Only reasons of ours are shown."""
+    if isinstance(exception, PermissionDenied) and isinstance(exception, TooManyTries):
+        return ratelimited(request, exception)
+    reason = str(exception) if isinstance(exception, Refused) else ""
+    return render(request, "403.html", {"reason": reason}, status=403)
+
+
+def page_not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    return render(request, "404.html", status=404)
+
+
+def ratelimited(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    """429 with the limit's name and the seconds until its window ends. allauth calls it without an exception."""
+    names = {
+        "buy": _("buying keys"),
+        "reveal": _("revealing credentials"),
+        "rotate": _("rotating credentials"),
+        "sign-up": _("creating accounts"),
+        "sign-in": _("signing in"),
+        "reset": _("resetting passwords"),
+        "reauthenticate": _("confirming that it is you"),
+    }
+    seconds = exception.seconds if isinstance(exception, TooManyTries) else None
+    name = names.get(exception.group, "") if isinstance(exception, TooManyTries) else ""
+    response = render(request, "429.html", {"limit_name": name, "retry_after": seconds}, status=429)
+    response.headers["Retry-After"] = str(seconds or 60)
+    return response
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """500; or 503 where a middleware stumbled over a server that is down (views are ``UnavailableMiddleware``'s)."""
+    if is_unavailable(sys.exc_info()[1]):
+        return unavailable(request)
+    return _still_page("500.html", 500)
+
+
+def unavailable(request: HttpRequest) -> HttpResponse:
+    response = _still_page("503.html", 503)
+    response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    return response
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """CSRF_FAILURE_VIEW. The reason is for developers and stands in the log."""
+    return _still_page("403_csrf.html", 403)
