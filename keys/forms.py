@@ -48,6 +48,7 @@ class RotateForm(forms.Form):
 
     grace = forms.TypedChoiceField(
         label=_("The old credential goes on working for"),
+        label_suffix="",
         choices=GRACE_CHOICES,
         coerce=lambda seconds: timedelta(seconds=int(seconds)),
         initial=DEFAULT_GRACE_SECONDS,

@@ -27,7 +27,7 @@ def key_list(request: TenantRequest) -> HttpResponse:
     page = Paginator(selectors.api_keys_of(request.tenant, query), PAGE_SIZE).get_page(request.GET.get("page"))
     context = {
         "page": page,
-        "rows": key_rows(page.object_list, timezone.now()),
+        "rows": key_rows(list(page), timezone.now()),
         "query": query,
         "may_change": request.membership.may(Role.MEMBER),
     }

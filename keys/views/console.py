@@ -4,13 +4,13 @@ import uuid
 
 from csp.constants import SELF
 from csp.decorators import csp_replace
-from django.http import Http404, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponseBase
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from keys import selectors
+from keys import selectors, words
 from keys.models import ApiKey
 from keys.views.console_words import console_words
 from keys.views.presenting import KeyRow, key_rows
@@ -23,7 +23,7 @@ MOST_CHOICES = 100
 
 @require_safe
 @tenant_required()
-def show_console(request: TenantRequest) -> HttpResponse:
+def show_console(request: TenantRequest) -> HttpResponseBase:
     """The page around static/tollgate/console.js. Holds no credential: the script asks ``reveal_key`` for it.
 
     The page may connect to this portal and to the registered stages, and to nothing else.
@@ -38,8 +38,13 @@ def show_console(request: TenantRequest) -> HttpResponse:
         "may_reveal": request.membership.may(Role.MEMBER),
         "console": {"keys": _key_data(api_keys), "words": console_words()},
     }
-    answer = csp_replace({"connect-src": [SELF, *selectors.connect_sources()]})(render)
-    return answer(request, "keys/console.html", context)
+
+    # The policy follows the rows, so the decorator is put on here and not once for ever.
+    @csp_replace({"connect-src": [SELF, *selectors.connect_sources()]})
+    def page(request: HttpRequest) -> HttpResponseBase:
+        return render(request, "keys/console.html", context)
+
+    return page(request)
 
 
 def _chosen(request: TenantRequest, api_keys: list[ApiKey]) -> ApiKey | None:
@@ -67,6 +72,7 @@ def _one_key(row: KeyRow, url: str | None) -> dict[str, object]:
         "url": url,
         "lastFour": api_key.gateway_key.last_four,
         "status": row.status.value,
+        "limits": words.limits_text(tier),
         "rate": float(tier.throttle_rate),
         "burst": tier.throttle_burst,
         "quota": tier.quota_limit,

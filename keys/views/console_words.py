@@ -61,11 +61,11 @@ def _explanations() -> dict[str, dict[str, str]]:
         },
         "stopped": {
             "title": _("Stopped"),
-            "text": _("{sent} of {count} requests were sent in {took}: {ok} answered, {throttled} throttled, {other} other."),
+            "text": _("{sent} of {count} requests were sent in {took}: {figures}."),
         },
         "burst": {
             "title": _("{sent} requests in {took}"),
-            "text": _("{ok} answered, {throttled} throttled, {other} other."),
+            "text": _("{figures}."),
         },
         "calm": {
             "title": _("{sent} requests in {took}, and all were answered"),
@@ -101,6 +101,8 @@ def _states() -> dict[str, str]:
         "loading": _("Loading the credential."),
         "not_loaded": _("The credential could not be loaded. Load this page again."),
         "slow_down": _("The credential was loaded too often. Try again in a minute."),
+        "figures": _("{ok} answered, {throttled} throttled"),
+        "figures_other": _("{ok} answered, {throttled} throttled, {other} other"),
         "sending": _("Sending {count} requests at {rate} a second. Escape stops."),
         "waiting": _("Waiting for the answer."),
         "bad_burst": _("Send 1 to 500 requests, at 1 to 200 a second."),

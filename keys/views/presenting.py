@@ -92,10 +92,11 @@ def _what_happened(event: AuditEvent) -> str:
         "api_key.revealed": _("Credential read"),
     }
     text = texts.get(event.action, event.action)
-    if event.action == "api_key.rotated" and {"before", "after"} <= event.data.keys():
-        return _("Rotated: ...%(before)s was replaced by ...%(after)s") % event.data
+    before, after = event.data.get("before"), event.data.get("after")
+    if event.action == "api_key.rotated" and before and after:
+        return _("Rotated: ...%(before)s was replaced by ...%(after)s") % {"before": before, "after": after}
     if event.action == "api_key.renamed":
-        name = event.data.get("after", {}).get("name", "")
+        name = (after or {}).get("name")
         return _("Renamed to “%(name)s”") % {"name": name} if name else text
     return text
 

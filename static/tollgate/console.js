@@ -65,6 +65,7 @@ class Console {
     $("#count").value = count;
     $("#rate").value = rate;
     $("#url").textContent = this.key.url ?? "";
+    $("#key-limits").textContent = `${this.key.limits}.`;
     this.showKeyState(this.key.url ? this.words.state[this.key.status] : this.words.state.no_url);
     for (const button of root.querySelectorAll("#one button, #burst [type=submit]")) button.disabled = !this.key.url;
     $("#request").textContent = this.key.url ? requestText(this.key.url, this.maskedCredential()) : "";
@@ -135,6 +136,7 @@ class Console {
       onSent: () => this.endBurst(tally, calls),
     });
     this.setBursting(true);
+    $("#chart").scrollIntoView({ block: "nearest" }); // what a burst is for is seen there
     this.say("waiting", fill(this.words.state.sending, { count: this.burst.count, rate: this.burst.rate }), "");
     this.burst.start();
   }
@@ -212,7 +214,7 @@ class Console {
     $("#latency").textContent = durationText(call.latency, this.words.time);
     $("#response").className = "";
     $("#response").textContent = responseText(call) || this.words.explain.network.title;
-    for (const button of root.querySelectorAll("[data-show]")) button.setAttribute("aria-pressed", String(button.dataset.show === this.shown));
+    for (const button of root.querySelectorAll("[data-show]")) button.setAttribute("aria-pressed", String(button.dataset.show === call.kind));
   }
 
   hold(kind) {
@@ -256,7 +258,8 @@ class Console {
 
   summarise(tally, burst, took) {
     const other = tally.quota + tally.refused + tally.failed;
-    const values = { ...tally, other, sent: burst.sent, count: burst.count, rate: this.key.rate, took: durationText(took, this.words.time) };
+    const figures = fill(this.words.state[other ? "figures_other" : "figures"], { ...tally, other });
+    const values = { figures, sent: burst.sent, count: burst.count, rate: this.key.rate, took: durationText(took, this.words.time) };
     const calm = burst.sent === tally.ok;
     const { title, text } = this.words.explain[burst.stopped ? "stopped" : calm ? "calm" : "burst"];
     const why = ["quota", "refused", "failed", "throttled"].find((kind) => tally[kind]);
@@ -264,11 +267,11 @@ class Console {
     else this.sayWhy(this.latest.get(why), `${fill(title, values)}: ${fill(text, values)}`);
   }
 
-  /** The explanation of the worst answer of a burst, under the burst's own figures. */
+  /** The worst answer of a burst, explained after the burst's own figures. */
   sayWhy(call, figures) {
+    this.showResponse(call);
     this.explain(call);
     $("#explanation [data-text]").prepend(`${figures} `);
-    announce(figures);
   }
 
   say(mark, title, text, checks = []) {

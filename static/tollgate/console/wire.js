@@ -13,15 +13,7 @@ export function requestText(url, credential) {
 export function responseText(call) {
   if (call.status === 0) return "";
   const headers = call.headers.map(([name, value]) => `${name}: ${value}`);
-  return [`${call.status} ${call.reason}`.trim(), ...headers, "", readable(call.body)].join("\n");
-}
-
-function readable(body) {
-  try {
-    return JSON.stringify(JSON.parse(body), null, 2);
-  } catch {
-    return body;
-  }
+  return [`${call.status} ${call.reason}`.trim(), ...headers, "", call.body].join("\n");
 }
 
 /** One call. Never throws: no answer is an answer of status 0; null when it was stopped. */

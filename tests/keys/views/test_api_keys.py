@@ -132,7 +132,7 @@ def test_detail_shows_limits_usage_address_and_history(client_of_alice: Client, 
     page = client_of_alice.get(reverse("keys:detail", args=[shop.pk])).content.decode()
     for text in (
         "100 requests a second",
-        "bursts of 50",
+        "50 requests at once",
         "50,000 a month",
         "12,500 of 50,000",
         "resets in",

@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from django.utils.html import conditional_escape
 
 from keys.views.snippets import LANGUAGES, PLACEHOLDER, snippets
 
@@ -100,6 +101,11 @@ def test_snippets_hold_address_and_key_in_every_language() -> None:
     texts = {each.slug: each.text for each in snippets("https://example.test/v1/api", KEY)}
     assert list(texts) == [slug for slug, _title in LANGUAGES]
     assert all("https://example.test/v1/api" in text and KEY in text for text in texts.values())
+
+
+def test_snippets_are_plain_text_that_a_page_escapes() -> None:
+    texts = [each.text for each in snippets("https://example.test/<script>")]
+    assert all("<script>" in text and "&lt;script&gt;" in conditional_escape(text) for text in texts)
 
 
 def test_snippets_without_a_credential_hold_a_placeholder() -> None:
