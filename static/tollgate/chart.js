@@ -177,7 +177,7 @@ export class CallChart {
       series: [{}, {
         scale: "level",
         stroke: () => this.#colours.accent,
-        fill: () => this.#colours.accent.replace("rgb(", "rgba(").replace(")", ", 0.08)"),
+        fill: () => this.#colours.accent.replace("rgb(", "rgba(").replace(")", ", 0.06)"),
         width: 1.5,
         points: { show: false },
       }],

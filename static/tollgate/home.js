@@ -65,14 +65,12 @@ class Picture {
 const root = document.querySelector("#picture");
 if (root) {
   const button = document.querySelector("#picture-pause");
-  let picture = null;
+  const picture = new Picture(root);
   let wanted = !matchMedia("(prefers-reduced-motion: reduce)").matches;
   let seen = true;
   const update = () => {
-    const plays = wanted && seen && !document.hidden;
-    if (plays) picture ??= new Picture(root); // until it first plays, the still picture stands there
-    if (plays) picture.play();
-    else picture?.pause();
+    if (wanted && seen && !document.hidden) picture.play();
+    else picture.pause();
     button.textContent = wanted ? button.dataset.wordPause : button.dataset.wordPlay;
   };
   button.addEventListener("click", () => { wanted = !wanted; update(); });
