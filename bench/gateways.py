@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import socket
@@ -114,12 +115,13 @@ class Nginx:
 
 @dataclass(frozen=True)
 class Load:
-    """What a wrk process saw."""
+    """What a wrk process saw; times in seconds."""
 
     requests: int
     seconds: float
     refused: int
-    p99: str
+    p99: float
+    cpu: float = 0.0
 
     @property
     def passed(self) -> int:
@@ -132,6 +134,7 @@ class Load:
         return self.requests / self.seconds
 
 
+UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
 SCRIPT = """
 local keys = {{}}
 for number = 0, {count} - 1 do
@@ -142,11 +145,11 @@ request = function() turn = (turn + 7919) % {count}; return keys[turn] end
 """
 
 
-def start_wrk(folder: Path, url: str, path: str, limit: Limit, *, connections: int, seconds: float) -> subprocess.Popen[str]:
+def start_wrk(folder: Path, url: str, path: str, limit: Limit, *, connections: int, seconds: int) -> subprocess.Popen[str]:
     """Start a wrk process that calls with all keys of a limit in turn, in a closed loop."""
     script = folder / f"{limit.name}-{limit.keys}-{url.rsplit(':', 1)[1]}.lua"
     script.write_text(SCRIPT.format(count=limit.keys, path=path, name=limit.name))
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "--latency", "-s", str(script), url]
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", str(script), url]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
@@ -155,11 +158,27 @@ def finish_wrk(process: subprocess.Popen[str]) -> Load:
     text, _ = process.communicate()
     total = re.search(r"(\d+) requests in ([\d.]+)(s|m)", text)
     refused = re.search(r"Non-2xx or 3xx responses: (\d+)", text)
-    p99 = re.search(r"99%\s+(\S+)", text)
-    if total is None:
+    p99 = re.search(r"99%\s+([\d.]+)(us|ms|s)", text)
+    if total is None or p99 is None:
         raise RuntimeError(f"wrk said: {text}")
     seconds = float(total[2]) * (60 if total[3] == "m" else 1)
-    return Load(int(total[1]), seconds, int(refused[1]) if refused else 0, p99[1] if p99 else "-")
+    return Load(int(total[1]), seconds, int(refused[1]) if refused else 0, float(p99[1]) * UNITS[p99[2]])
+
+
+def cpu_seconds(process: subprocess.Popen[str] | None) -> float:
+    """Return the processor time of a process and its children so far: what a busy machine does not change much."""
+    assert process is not None
+    family = {process.pid}
+    total = 0
+    for path in sorted(Path("/proc").glob("[0-9]*/stat"), key=lambda each: int(each.parent.name)):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(path.parent.name) in family or int(fields[1]) in family:
+            family.add(int(path.parent.name))
+            total += int(fields[11]) + int(fields[12])
+    return total / os.sysconf("SC_CLK_TCK")
 
 
 def missing_tools() -> list[str]:

@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 
 DAY_SECONDS = 86_400
 _EPOCH = date(1970, 1, 1)
 # What GetUsage shows as remaining for a plan without quota (choice: the largest long).
 UNLIMITED = 2**63 - 1
+RECENT_SECONDS = 2 * DAY_SECONDS
+_NO_EXTRA = (0, -1)
 
 PERIODS = ("DAY", "WEEK", "MONTH")
 # A period's first offset that is refused. AWS calls offset a number of requests but checks it like a day of the period.
@@ -46,6 +49,12 @@ def day_number(iso_date: str) -> int:
     return (day - _EPOCH).days
 
 
+@lru_cache(maxsize=16)
+def _end_of(day: int) -> float:
+    """Return when a day ends, as one object for all counters: it stays in the processor's cache."""
+    return float((day + 1) * DAY_SECONDS)
+
+
 def period_of(period: str, day: int) -> tuple[int, int]:
     """Return the first day of the period that holds ``day``, and the first day after it."""
     if period == "DAY":
@@ -62,32 +71,31 @@ def period_of(period: str, day: int) -> tuple[int, int]:
 class Counter:
     """The requests of one key in one usage plan: a number a day, checked against a quota.
 
-    ``take`` is the path of every request: it touches plain numbers and turns the page only when the day changes.
-    When the clock steps back into an earlier day the present page stays: a step back does not hand out a new quota.
+    ``take`` is the path of every request. It counts down one number and looks at one time, because with thousands of keys
+    each object that it touches is fetched from memory. What was used is told by how far the number came since the page of
+    the day was opened. When the clock steps back into an earlier day the page stays: no new quota is handed out.
     """
 
-    __slots__ = ("_allowance", "_day", "_day_end", "_day_start", "_extra", "_today", "days", "quota", "recent", "used")
+    __slots__ = ("_day", "_day_end", "_extra", "_left", "_opened", "days", "quota", "recent")
 
     def __init__(self, quota: Quota | None, now: float) -> None:
         self.quota = quota
         self.days: dict[int, int] = {}
-        self.recent: deque[list[float]] = deque()
+        self.recent: deque[list[float]] | None = None
         # What an UpdateUsage added to (or took from) the limit, and the first day of the period that it is for.
-        self._extra: tuple[int, int] = (0, -1)
-        self._today = 0
-        self._day = self._day_start = self._day_end = 0
-        self.used = 0
-        self._allowance = UNLIMITED
+        self._extra: tuple[int, int] = _NO_EXTRA
+        self._left = self._opened = self._day = 0
+        self._day_end = 0.0
         self._open(day_of(now))
 
     def take(self, now: float) -> bool:
         """Count one request; False when the quota of the period is used up (then nothing is counted)."""
-        if not self._day_start <= now < self._day_end:
-            self._turn(now)
-        if self.used >= self._allowance:
+        if now >= self._day_end:
+            self._open(day_of(now))
+        left = self._left
+        if left <= 0:
             return False
-        self.used += 1
-        self._today += 1
+        self._left = left - 1
         return True
 
     def change(self, quota: Quota | None, now: float) -> None:
@@ -100,16 +108,15 @@ class Counter:
     def set_remaining(self, remaining: int, now: float) -> None:
         """Make exactly ``remaining`` requests possible in the present period (UpdateUsage)."""
         self._turn(now)
-        if self.quota is None:
-            return
-        first, _ = period_of(self.quota.period, self._day)
-        self._extra = (remaining + self.used - self.quota.limit, first)
-        self._allowance = self.used + remaining
+        if self.quota is not None:
+            first, _ = period_of(self.quota.period, self._day)
+            self._extra = (self._extra_of(first) + remaining - self._left, first)
+            self._open(self._day)
 
     def exhausted(self, now: float) -> bool:
         """Whether the next request would be refused."""
         self._turn(now)
-        return self.used >= self._allowance
+        return self._left <= 0
 
     def period_end(self) -> int | None:
         """Return when the present period ends (seconds since the epoch); None without quota."""
@@ -118,10 +125,14 @@ class Counter:
     def note(self, now: float) -> None:
         """Remember when the last request came, so that ``usage`` can be shown late."""
         second = now // 1
+        if self.recent is None:
+            self.recent = deque()
         if self.recent and self.recent[-1][0] == second:
             self.recent[-1][1] += 1
-        else:
-            self.recent.append([second, 1])
+            return
+        self.recent.append([second, 1])
+        while self.recent[0][0] < second - RECENT_SECONDS:
+            self.recent.popleft()
 
     def usage(self, first: int, last: int, now: float, *, quota: Quota | None, lag: float = 0.0) -> list[list[int]]:
         """Return ``[used, remaining]`` for each day from ``first`` to ``last``, as known ``lag`` seconds ago.
@@ -131,8 +142,8 @@ class Counter:
         """
         self._turn(now)
         days = dict(self.days)
-        days[self._day] = days.get(self._day, 0) + self._today
-        if lag > 0.0 and self.used < self._allowance:
+        days[self._day] = days.get(self._day, 0) + self._opened - self._left
+        if lag > 0.0 and self._left > 0:
             self._hide_recent(days, now - lag)
         return [[days.get(day, 0), self._remaining(quota, days, day)] for day in range(first, last + 1)]
 
@@ -145,11 +156,13 @@ class Counter:
             return UNLIMITED
         first, _ = period_of(quota.period, day)
         used = sum(days.get(each, 0) for each in range(first, day + 1))
-        extra = self._extra[0] if self._extra[1] == first else 0
-        return max(0, quota.limit + extra - used)
+        return max(0, quota.limit + self._extra_of(first) - used)
+
+    def _extra_of(self, first: int) -> int:
+        return self._extra[0] if self._extra[1] == first else 0
 
     def _hide_recent(self, days: dict[int, int], until: float) -> None:
-        for second, count in self.recent:
+        for second, count in self.recent or ():
             if second > until:
                 day = day_of(second)
                 days[day] = max(0, days.get(day, 0) - int(count))
@@ -160,19 +173,14 @@ class Counter:
 
     def _open(self, day: int) -> None:
         """Start a page for ``day``; what was used comes from the numbers a day, so any period can be asked for."""
-        if self._today:
-            self.days[self._day] = self.days.get(self._day, 0) + self._today
-            self._today = 0
+        used_today = self._opened - self._left
+        if used_today:
+            self.days[self._day] = self.days.get(self._day, 0) + used_today
         self._day = day
-        self._day_start, self._day_end = day * DAY_SECONDS, (day + 1) * DAY_SECONDS
-        self._forget_recent()
-        if self.quota is None:
-            self.used, self._allowance = 0, UNLIMITED
-            return
-        first, end = period_of(self.quota.period, day)
-        self.used = sum(self.days.get(each, 0) for each in range(first, end))
-        self._allowance = self.quota.limit + (self._extra[0] if self._extra[1] == first else 0)
-
-    def _forget_recent(self) -> None:
-        while self.recent and self.recent[0][0] < self._day_start - 2 * DAY_SECONDS:
-            self.recent.popleft()
+        self._day_end = _end_of(day)
+        self._left = UNLIMITED
+        if self.quota is not None:
+            first, end = period_of(self.quota.period, day)
+            used = sum(self.days.get(each, 0) for each in range(first, end))
+            self._left = self.quota.limit + self._extra_of(first) - used
+        self._opened = self._left

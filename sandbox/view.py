@@ -36,7 +36,9 @@ class Grant:
 
     __slots__ = ("bucket", "counter", "key_id", "methods", "plan_id")
 
-    def __init__(self, key_id: str, plan_id: str, bucket: TokenBucket | None, methods: dict[str, TokenBucket], counter: Counter) -> None:
+    def __init__(
+        self, key_id: str, plan_id: str, bucket: TokenBucket | None, methods: dict[str, TokenBucket] | None, counter: Counter
+    ) -> None:
         self.key_id = key_id
         self.plan_id = plan_id
         self.bucket = bucket
@@ -150,7 +152,7 @@ class View:
             method: self._bucket(key.id, (plan.id, *stage, method), throttle, now) for method, throttle in plan.stages[stage].items()
         }
         bucket = self._bucket(key.id, (plan.id,), plan.throttle, now) if plan.throttle else None
-        return Grant(key.id, plan.id, bucket, methods, self.usage.counter(plan.id, key.id, plan.quota))
+        return Grant(key.id, plan.id, bucket, methods or None, self.usage.counter(plan.id, key.id, plan.quota))
 
     def _bucket(self, key_id: str, name: tuple[str, ...], throttle: Throttle, now: float) -> TokenBucket:
         buckets = self._buckets.setdefault(key_id, {})
