@@ -1,6 +1,7 @@
 """No secret leaves through a log line, whatever shape it comes in."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -104,3 +105,16 @@ def test_deep_and_circular_values_end() -> None:
     loop["inner"] = {"again": loop, "text": KEY}
 
     assert KEY not in str(scrub(loop))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a", "/", "a-", "a:", "token", "token ", "'", "http://", "_", "://a", "tga_", 'token:\\"', "basic ", "reset/key/", "cookie:", "a/?"],
+)
+def test_text_that_a_visitor_repeats_costs_linear_time(text: str) -> None:
+    """Quadratic patterns took 8 to 24 s for these."""
+    started = time.process_time()
+
+    scrub_text(text * (MAX_TEXT // len(text)))
+
+    assert time.process_time() - started < 1
