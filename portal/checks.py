@@ -19,6 +19,7 @@ from django.core.cache.backends.dummy import DummyCache
 from django.core.cache.backends.filebased import FileBasedCache
 from django.core.cache.backends.locmem import LocMemCache
 from django.core.checks import CheckMessage, Error, Info, Tags, register
+from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 
 from portal import demo
@@ -30,6 +31,13 @@ AWS_DOMAINS = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws")
 # They do not add up between processes, or not atomically (measured: 3.5 to 4 times the limit was let through).
 CACHES_THAT_CANNOT_COUNT = (LocMemCache, DatabaseCache, FileBasedCache, DummyCache)
 NEW_FERNET_KEY = 'python -c "from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())"'
+
+
+def refuse_unsafe_settings() -> None:
+    """For web servers and workers, which run no checks by themselves. Raises ImproperlyConfigured with all that is wrong."""
+    errors = [f"{message.id}: {message.msg} {message.hint}" for message in checks.run_checks(tags=[TAG]) if message.is_serious()]
+    if errors:
+        raise ImproperlyConfigured("\n".join(sorted(errors)))
 
 
 def in_production(check: Callable[[], list[CheckMessage]]) -> Check:

@@ -25,6 +25,7 @@ _SHARED: list[Processor] = [
 # One line a request is ours. botocore and the database layer would write credentials and SQL at DEBUG.
 _QUIET = {
     "django.request": "ERROR",
+    "django.security.DisallowedHost": "CRITICAL",  # whoever scans the Internet would fill the log with tracebacks
     "django.server": "WARNING",
     "django.db.backends": "INFO",
     "django.template": "INFO",

@@ -39,6 +39,8 @@ class RequestLogMiddleware:
             response = self.get_response(request)
             response.headers["X-Request-Id"] = request_id
             _log(request, response, milliseconds=(time.perf_counter() - started) * 1000)
+        # Django would write a second line for 4xx and 5xx, outside of everything and so without the id.
+        response._has_been_logged = True  # type: ignore[attr-defined]  # Django's own mark, which the stubs do not know
         return response
 
 

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 from django.conf import settings as real_settings
 from django.core.checks import run_checks
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 
 from portal import demo
+from portal.checks import refuse_unsafe_settings
 from tenants.models import User
 
 ROOT = Path(real_settings.BASE_DIR)
@@ -101,6 +103,21 @@ def test_deployment_of_a_laptop_mode_is_warned_of(settings: Any, mode: str) -> N
     ids = {message.id for message in run_checks(tags=["tollgate"], include_deployment_checks=True)}
 
     assert "tollgate.W005" in ids
+
+
+def test_servers_refuse_unsafe_settings_with_all_remedies(production: Any) -> None:
+    refuse_unsafe_settings()
+
+    production.ALLOWED_HOSTS = []
+    production.SECRET_KEY = real_settings.INSECURE_SECRET_KEY
+    with pytest.raises(ImproperlyConfigured, match=r"(?s)tollgate.E001.*Set SECRET_KEY.*tollgate.E006.*Set ALLOWED_HOSTS"):
+        refuse_unsafe_settings()
+
+
+def test_servers_start_with_warnings(production: Any) -> None:
+    production.CELERY_BROKER_URL = "safefs://localhost//"
+
+    refuse_unsafe_settings()
 
 
 def demo_accounts_found() -> bool:

@@ -69,6 +69,13 @@ def test_request_id_comes_in_and_goes_out(client: Client, lines: Lines, db: None
     assert requests_in(lines())[0]["request_id"] == "trace-0123456789"
 
 
+def test_refused_and_missing_pages_write_one_line_too(client: Client, lines: Lines, db: None) -> None:
+    client.get("/nothing-here/")
+    client.get("/docs/", headers={"host": "elsewhere.example.com"})
+
+    assert [(line["event"], line["status"]) for line in lines()] == [("request", 404), ("request", 400)]
+
+
 @pytest.mark.parametrize("given", ["", "short", "a" * 65, "new\nline-and-more", "blank in it", KEY + "<script>"])
 def test_request_id_that_is_malformed_is_replaced(given: str) -> None:
     request = RequestFactory().get("/", headers={"X-Request-Id": given})

@@ -37,7 +37,7 @@ def test_events_are_not_changed_by_sql(event: AuditEvent, sql: str) -> None:
 
 
 @pytest.mark.postgres
-def test_test_runs_may_still_empty_the_table(event: AuditEvent) -> None:
+def test_test_runs_may_still_empty_the_table(transactional_db: None, event: AuditEvent) -> None:
     with connection.cursor() as cursor:
         cursor.execute("TRUNCATE tenants_auditevent")
 
