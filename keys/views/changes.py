@@ -9,11 +9,10 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
-from keys import selectors, words
+from keys import selectors
 from keys.forms import NameForm, RotateForm
 from keys.models import ApiKey
 from keys.services import api_keys
@@ -149,12 +148,9 @@ def _revoke_question(api_key: ApiKey) -> Question:
 
 def _rotated_text(api_key: ApiKey) -> str:
     """Read from the rows after the change, so that it says what is, also when a rotation ended the old one at once."""
-    now = timezone.now()
-    others = selectors.other_credentials(api_key, now)
-    if not others or others[0].ends_at is None:
+    others = selectors.other_credentials(api_key, timezone.now())
+    if not others:
         return _("The credential was replaced, and the old one was ended. Copy the new one into your programs.")
-    return _("The credential was replaced. The old one (...%(last_four)s) works for another %(left)s, until %(moment)s UTC.") % {
-        "last_four": others[0].last_four,
-        "left": words.duration_text(others[0].ends_at - now),
-        "moment": date_format(others[0].ends_at, "j M, H:i"),
+    return _("The credential was replaced. Put the new one into your programs before the old one (...%(last_four)s) ends.") % {
+        "last_four": others[0].last_four
     }

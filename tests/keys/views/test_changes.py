@@ -77,7 +77,8 @@ def test_rotating_says_until_when_the_old_credential_works(client_of_alice: Clie
     shop.refresh_from_db()
     assert shop.gateway_key != old
     assert "The credential was replaced" in page
-    assert (f"The old one (...{old.last_four}) works for another 59 min, until" in page) == bool(seconds)
+    assert (f"before the old one (...{old.last_four}) ends" in page) == bool(seconds)
+    assert (f"the old one (...{old.last_four}) for another 59 min, until" in page) == bool(seconds)
     ends_at = shop.credentials.get(gateway_key=old).ends_at
     assert ends_at is not None
     assert abs(ends_at - timezone.now() - timedelta(seconds=seconds)) < timedelta(seconds=30)

@@ -194,5 +194,6 @@ def test_search_narrows_the_list_while_typing(open_page: Open, acme: Tenant) -> 
     page.get_by_label("Search keys").press_sequentially("sta")
     expect(page.get_by_role("row", name="Shop")).to_have_count(0)
     expect(page.get_by_role("rowheader", name="Stall")).to_be_visible()
+    expect(page.locator("#keys-found")).to_contain_text("1 key matches “sta”.")
     expect(page.get_by_label("Search keys")).to_be_focused()
     assert urlsplit(page.url).query == "q=sta"
