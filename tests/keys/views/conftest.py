@@ -1,7 +1,9 @@
 """What the tests of the tenant's pages start from."""
 
+import time
 from collections.abc import Callable
 
+import django_ratelimit.core
 import pytest
 from django.test import Client
 
@@ -24,6 +26,13 @@ def sign_in() -> SignIn:
         return client
 
     return signed_in
+
+
+@pytest.fixture
+def one_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rate limits count in windows that begin by the clock: here none begins while the test counts."""
+    end = int(time.time()) + 60
+    monkeypatch.setattr(django_ratelimit.core, "_get_window", lambda _value, _period: end)
 
 
 @pytest.fixture

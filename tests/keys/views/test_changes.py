@@ -104,6 +104,7 @@ def test_changes_are_audited_with_the_person(client_of_alice: Client, alice: Use
     assert alice.email in client_of_alice.get(reverse("keys:detail", args=[shop.pk])).content.decode()
 
 
+@pytest.mark.usefixtures("one_window")
 def test_rotating_is_limited_by_the_minute(client_of_alice: Client, acme: Tenant, premium: Tier) -> None:
     api_key = buy(acme, make_tier(slug="slow"))
     url = reverse("keys:rotate", args=[api_key.pk])

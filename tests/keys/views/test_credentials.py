@@ -86,6 +86,7 @@ def test_reveal_takes_no_get(client_of_alice: Client, shop: ApiKey) -> None:
     assert client_of_alice.get(url_of(shop)).status_code == 405
 
 
+@pytest.mark.usefixtures("one_window")
 def test_reveal_is_limited_by_the_minute(client_of_alice: Client, shop: ApiKey) -> None:
     statuses = [client_of_alice.post(url_of(shop), headers=JSON).status_code for _ in range(31)]
     assert statuses == [200] * 30 + [429]
