@@ -102,33 +102,39 @@ def _plans(desired: Desired, remote: Remote) -> list[Difference]:
 
 
 def _keys(desired: Desired, remote: Remote) -> list[Difference]:
+    """Sets do the work: only what differs is looked at one by one."""
     found = []
-    by_id = {key.id: key for key in remote.keys}
-    plans_of: dict[str, set[str]] = {}
-    for plan_id, members in remote.members.items():
-        for member in members:
-            plans_of.setdefault(member.id, set()).add(plan_id)
-    for key in desired.keys:
-        there = by_id.get(key.remote_id)
-        if there is None:
+    there = {key.id: key for key in remote.keys}
+    wanted = {key.remote_id: key for key in desired.keys}
+    for remote_id, key in wanted.items():
+        seen = there.get(remote_id)
+        if seen is None:
             found.append(Difference(Kind.MISSING, key.row_id, "", key.name))
-        else:
-            found += _key(key, there, plans_of.get(there.id, set()))
-    extra = (each for each in remote.keys if _is_extra(each.id, each.name, desired))
-    return found + [Difference(Kind.EXTRA, None, each.id, each.name, _switch(each.enabled)) for each in extra]
-
-
-def _key(key: DesiredKey, there: RemoteKey, plans: set[str]) -> list[Difference]:
-    found = []
-    if there.enabled != key.enabled:
-        kind = Kind.ENABLED if there.enabled else Kind.DISABLED
-        found.append(Difference(kind, key.row_id, there.id, there.name, _switch(there.enabled), _switch(key.enabled)))
-    if key.plan_id not in plans:
-        found.append(Difference(Kind.DETACHED, key.row_id, there.id, there.name, "not in its usage plan", "in its usage plan"))
-    found += [
-        Difference(Kind.WRONG_PLAN, key.row_id, there.id, there.name, f"in usage plan {plan_id}", "not in it", plan_id)
-        for plan_id in sorted(plans - {key.plan_id})
+        elif seen.enabled != key.enabled:
+            kind = Kind.ENABLED if seen.enabled else Kind.DISABLED
+            found.append(Difference(kind, key.row_id, seen.id, seen.name, _switch(seen.enabled), _switch(key.enabled)))
+    found += _memberships(wanted, there, remote.members)
+    extra = (there[remote_id] for remote_id in there.keys() - desired.known_ids)
+    return found + [
+        Difference(Kind.EXTRA, None, each.id, each.name, _switch(each.enabled)) for each in extra if _is_extra(each.id, each.name, desired)
     ]
+
+
+def _memberships(
+    wanted: Mapping[str, DesiredKey], there: Mapping[str, RemoteKey], members: Mapping[str, Sequence[Member]]
+) -> list[Difference]:
+    belong: dict[str, set[str]] = {plan_id: set() for plan_id in members}
+    for remote_id, key in wanted.items():
+        belong.setdefault(key.plan_id, set()).add(remote_id)
+    found = []
+    for plan_id, ids in belong.items():
+        inside = {member.id for member in members.get(plan_id, ())}
+        for remote_id in sorted((ids - inside) & there.keys()):
+            key = wanted[remote_id]
+            found.append(Difference(Kind.DETACHED, key.row_id, remote_id, key.name, "not in its usage plan", "in its usage plan"))
+        for remote_id in sorted((inside - ids) & wanted.keys() & there.keys()):
+            key = wanted[remote_id]
+            found.append(Difference(Kind.WRONG_PLAN, key.row_id, remote_id, key.name, f"in usage plan {plan_id}", "not in it", plan_id))
     return found
 
 

@@ -27,8 +27,9 @@ class TokenBucket:
     at: float
 
     def wait(self, now: float) -> float:
-        """Seconds until a token is there."""
-        return max(0.0, (1.0 - self._level(now)) / self.rate)
+        """Seconds until a token is there. A billionth of one counts as none lacking: no clock could wait for less."""
+        lacking = 1.0 - self._level(now)
+        return lacking / self.rate if lacking > 1e-9 else 0.0
 
     def take(self, now: float) -> None:
         """Take a token."""

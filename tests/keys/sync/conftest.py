@@ -1,24 +1,28 @@
 """A gateway in the sandbox, with a stage and tiers, and a converge that is not paced."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from keys.models import Gateway, GatewayKey, Stage, Tier
+from keys import values
+from keys.gateway.client import _client
+from keys.models import Gateway, GatewayKey, Stage, Tier, UsagePlan
 from keys.sync.converge import converge
 from tests.support.factories import make_gateway, make_stage, make_tier
 from tests.support.sandbox import SandboxProcess
 
 
 @pytest.fixture(autouse=True)
-def _quiet(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def _quiet(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No pacing, no bells, and no clock that comes due in the middle of a test."""
     settings.GATEWAY_PACING = "off"
     settings.GATEWAY_TIMEOUT_SECONDS = 1
     settings.HEARTBEAT_SECONDS = settings.RECONCILE_SECONDS = settings.USAGE_SECONDS = 3600
-    monkeypatch.setattr("keys.services.bell.ring", lambda gateway_id: None)
-    for module in ("intent", "placement", "catalog", "pools", "gateways"):
-        monkeypatch.setattr(f"keys.services.{module}.ring", lambda gateway_id: None, raising=False)
+    monkeypatch.setattr("keys.services.bell._ring_now", lambda gateway_id: None)
+    _client.cache_clear()  # it remembers the time-out
+    yield
+    _client.cache_clear()
 
 
 @pytest.fixture
@@ -47,11 +51,16 @@ def converged(gateway: Gateway, tier: Tier, sandbox: SandboxProcess) -> Gateway:
 
 
 def value_of(key: GatewayKey) -> str:
-    from keys import values  # not at import: settings are needed
-
     return values.decrypt(key.value_encrypted)
 
 
 def remote_keys(sandbox: SandboxProcess) -> dict[str, Any]:
     """What the sandbox holds, by id."""
     return {key["id"]: key for key in sandbox.state()["keys"]}
+
+
+def retry_now() -> None:
+    """Let what was put off be tried at once, as if its time had come."""
+    GatewayKey.objects.update(next_try_at=None)
+    UsagePlan.objects.update(next_try_at=None)
+    Gateway.objects.update(resume_at=None)
