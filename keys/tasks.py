@@ -9,13 +9,13 @@ from keys.sync.converge import converge as converge_gateway
 from keys.sync.sweep import sweep as find_work
 
 
-@shared_task(name="keys.converge", queue="sync")
+@shared_task(name="keys.converge")
 def converge(*, gateway_id: str, **kwargs: object) -> None:
     """Make one gateway equal to the desired columns."""
     converge_gateway(uuid.UUID(gateway_id))
 
 
-@shared_task(name="keys.sweep", queue="sync")
+@shared_task(name="keys.sweep")
 def sweep(**kwargs: object) -> None:
     """Find what a lost bell left behind, and ring again. A bell that nobody hears in time is worth nothing: the next sweep rings anew."""
     for gateway_id in find_work():

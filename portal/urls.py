@@ -1,6 +1,8 @@
 """URLs of the portal."""
 
 from allauth.account import views as account
+from allauth.account.models import EmailAddress
+from allauth.mfa.models import Authenticator
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 
@@ -19,6 +21,10 @@ sign_in = limited(group="sign-in", rate="30/m", key="ip")(limited(group="sign-in
 sign_up = limited(group="sign-up", rate="20/m", key="ip")(limited(group="sign-up", rate="5/h", key="post:email")(account.signup))
 reset = limited(group="reset", rate="20/m", key="ip")(limited(group="reset", rate="5/h", key="post:email")(account.password_reset))
 reauthenticate = limited(group="reauthenticate", rate="10/m", key="user")(account.reauthenticate)
+
+# Two admin pages of allauth's that nobody needs and somebody could misuse: one shows the seeds of second factors, the other lets
+# whoever may edit it make any address a verified one. Here every app's admin has been registered.
+admin.site.unregister([Authenticator, EmailAddress])
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", home.home, name="home"),

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 from django.core.cache import cache
 
-# services comes first: the others import it.
-pytest_plugins = ["tests.support.services", "tests.support.browser", "tests.support.cast", "tests.support.sandbox"]
+# Each comes before those that import it.
+pytest_plugins = ["tests.support.sandbox", "tests.support.services", "tests.support.browser", "tests.support.cast"]
 
 
 @pytest.fixture(autouse=True)

@@ -139,7 +139,7 @@ class Migration(migrations.Migration):
                 ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
                 ('rest_api_id', models.CharField(max_length=64, verbose_name='REST API id')),
                 ('name', models.CharField(max_length=128, verbose_name='stage name')),
-                ('invoke_url', models.URLField(help_text='What tenants call, without the last slash.', max_length=300, validators=[django.core.validators.URLValidator(schemes=['https', 'http'])], verbose_name='invoke URL')),
+                ('invoke_url', models.CharField(help_text='What tenants call, without the last slash.', max_length=300, validators=[django.core.validators.URLValidator(schemes=['https', 'http'])], verbose_name='invoke URL')),
                 ('test_path', models.CharField(default='/api', help_text='What the console and snippets call: a GET that needs a key.', max_length=200, verbose_name='test path')),
                 ('gateway', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='stages', to='keys.gateway', verbose_name='gateway')),
             ],

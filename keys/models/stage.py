@@ -17,7 +17,7 @@ class Stage(models.Model):
     gateway = models.ForeignKey(Gateway, on_delete=models.PROTECT, related_name="stages", verbose_name=_("gateway"))
     rest_api_id = models.CharField(_("REST API id"), max_length=64)
     name = models.CharField(_("stage name"), max_length=128)
-    invoke_url = models.URLField(
+    invoke_url = models.CharField(
         _("invoke URL"),
         max_length=300,
         validators=[URLValidator(schemes=["https", "http"])],

@@ -89,11 +89,9 @@ def world(
     alice: User,
     sandbox: SandboxProcess,
     stage_environment: None,
-    file_broker: Broker,
-    celery_worker_process: Callable[..., Any],
+    standing_worker: Broker,
 ) -> World:
     """On the file broker, once the workers have made what the tiers need."""
-    celery_worker_process(file_broker)
     world = _world(alice, sandbox)
     world.settle()
     return world

@@ -23,6 +23,8 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 
+from tests.support.sandbox import SandboxProcess
+
 ROOT = Path(__file__).resolve().parents[2]
 REQUIRED = os.environ.get("TOLLGATE_REQUIRE_SERVICES") == "1"
 URLS = {
@@ -96,11 +98,13 @@ class Broker:
 @contextmanager
 def used_by_this_process(broker: Broker) -> Iterator[None]:
     """Publish to this broker, as a web process with that CELERY_BROKER_URL would."""
+    from kombu import pools  # only where a test wants it
+
     from portal.broker import transport_options  # the project is imported once Django is set up
     from portal.celery import app
 
     def switch(url: str, options: dict[str, object]) -> None:
-        app.pool.force_close_all()
+        pools.reset()  # kombu keeps pools by URL alone; the file broker's folder is another one each time
         app._pool = None
         app.amqp._producer_pool = None
         app.conf.broker_url = url
@@ -279,6 +283,26 @@ def celery_worker_process(transactional_db: None) -> Iterator[Callable[..., Work
     yield start
     for worker in workers:
         worker.stop()
+
+
+@pytest.fixture(scope="session")
+def _standing_worker(tmp_path_factory: pytest.TempPathFactory, sandbox_process: SandboxProcess, django_db_setup: None) -> Iterator[Broker]:
+    """One worker on the file broker for all tests of a session that need no other: to start one takes seconds."""
+    data_dir = tmp_path_factory.mktemp("standing-worker")
+    broker = Broker("file", "safefs://localhost//", data_dir)
+    aws = {"AWS_ENDPOINT_URL_API_GATEWAY": sandbox_process.url, "AWS_ACCESS_KEY_ID": "sandbox", "AWS_SECRET_ACCESS_KEY": "sandbox"}
+    worker = WorkerProcess(broker, environment=worker_environment(broker, AWS_DEFAULT_REGION="us-east-1", **aws))
+    with used_by_this_process(broker):
+        worker.start()
+    yield broker
+    worker.stop()
+
+
+@pytest.fixture
+def standing_worker(_standing_worker: Broker, sandbox: SandboxProcess, transactional_db: None) -> Iterator[Broker]:
+    """A real worker on the file broker that hears what the test commits. It works only when it is rung: there is no beat."""
+    with used_by_this_process(_standing_worker):
+        yield _standing_worker
 
 
 if __name__ == "__main__":

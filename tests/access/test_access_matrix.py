@@ -1,0 +1,105 @@
+"""The access matrix, cell by cell."""
+
+from __future__ import annotations
+
+import os
+import sys
+import uuid
+from typing import Any
+
+import pytest
+from django.apps import apps
+from django.contrib.auth.models import Group
+from django.contrib.contenttypes.models import ContentType
+from django.test import Client
+
+from keys.models import ApiKey, Finding, ReconcileRun
+from tenants.models import AuditEvent, Tenant, User
+from tests.access import matrix
+from tests.support.cast import PASSWORD
+from tests.support.factories import bring_into_service, buy, make_tier
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def world(acme: Tenant, alice: User, bob: User, charlie: User, sam: User) -> dict[str, Any]:
+    """One object of each kind, all of Acme or of the portal."""
+    make_tier(slug="free", pool_size=1)
+    tier = make_tier(slug="test")
+    api_key = buy(acme, tier)
+    bring_into_service()
+    run = ReconcileRun.objects.create(gateway=api_key.gateway_key.gateway)
+    Finding.objects.create(run=run, gateway=run.gateway, kind="extra", subject="gateway key", detail="", action="")
+    Group.objects.create(name="Support")
+    return {"api_key": api_key}
+
+
+def argument(world: dict[str, Any], route: str, name: str) -> Any:
+    """A value for one parameter of one route."""
+    api_key: ApiKey = world["api_key"]
+    if route.startswith("staff/"):
+        if name == "content_type_id":
+            return ContentType.objects.get_for_model(ApiKey).pk
+        if name == "app_label":
+            return "keys"
+        if name == "url":
+            return "nowhere/"
+        _staff, app, model, *_rest = route.split("/")
+        return api_key.pk if app == "r" else apps.get_model(app, model).objects.first().pk
+    samples = {"pk": api_key.pk, "slug": "free", "key": "MQ:abc", "uidb36": "1", "tenant_id": api_key.tenant_id}
+    return samples.get(name, uuid.UUID(int=1) if name.endswith("id") else "none")
+
+
+@pytest.fixture
+def clients(world: dict[str, Any], alice: User, bob: User, charlie: User, sam: User) -> dict[str, Client]:
+    people = {"owner": alice, "viewer": bob, "other": charlie, "staff": sam}
+    clients = {"anonymous": Client()}
+    for name, user in people.items():
+        clients[name] = Client()
+        # Through the page, so that each has just proved who they are, as for reveal.
+        clients[name].post("/accounts/login/", {"login": user.email, "password": PASSWORD})
+        clients[name].get("/keys/")  # shows the greeting, which stands on one page only
+    return clients
+
+
+def measured(world: dict[str, Any], clients: dict[str, Client]) -> dict[tuple[str, str], tuple[int, ...]]:
+    rows = {}
+    for route in matrix.routes():
+        path = matrix.path_of(route, lambda of, name: argument(world, of, name))
+        for method in matrix.METHODS:
+            rows[(route, method)] = tuple(matrix.status_of(clients[name], method, path) for name in matrix.PEOPLE)
+    return rows
+
+
+def test_every_url_answers_everyone_as_the_matrix_says(world: dict[str, Any], clients: dict[str, Client]) -> None:
+    found = measured(world, clients)
+    if os.environ.get("PRINT_MATRIX"):
+        sys.stdout.write("\n".join(matrix.line_of(*key, statuses) for key, statuses in found.items()))
+
+    assert found == matrix.expected()
+
+
+@pytest.mark.parametrize("method", matrix.METHODS)
+def test_another_tenants_key_cannot_be_told_from_a_missing_one(world: dict[str, Any], clients: dict[str, Client], method: str) -> None:
+    for route in (route for route in matrix.routes() if route.startswith("keys/<")):
+        answers = []
+        for pk in (world["api_key"].pk, uuid.uuid4()):
+            answer = clients["other"].generic(method, matrix.path_of(route, lambda _route, _name, pk=pk: pk))
+            text = answer.content.decode().replace(str(pk), "")
+            answers.append((answer.status_code, len(text.split()), sorted(answer.headers)))
+
+        assert answers[0] == answers[1], route
+        assert answers[0][0] in (404, 405), route
+
+
+def test_nothing_was_done_to_another_tenants_key(world: dict[str, Any], clients: dict[str, Client]) -> None:
+    before = ApiKey.objects.values().get(pk=world["api_key"].pk)
+    events = AuditEvent.objects.count()
+
+    for route in (route for route in matrix.routes() if route.startswith("keys/<")):
+        for method in matrix.METHODS:
+            clients["other"].generic(method, matrix.path_of(route, lambda _route, _name: world["api_key"].pk))
+
+    assert ApiKey.objects.values().get(pk=world["api_key"].pk) == before
+    assert AuditEvent.objects.count() == events
