@@ -14,6 +14,9 @@ from django.urls import reverse
 
 from tenants.returning import detour, page_to_return_to
 
+# When the session's person signed in: seconds since the epoch.
+SIGNED_IN_AT = "signed_in_at"
+
 P = ParamSpec("P")
 R = TypeVar("R", bound=HttpRequest)
 
@@ -21,12 +24,13 @@ R = TypeVar("R", bound=HttpRequest)
 def did_recently_authenticate(request: HttpRequest) -> bool:
     """Whether the person proved who they are, by signing in or again, within ACCOUNT_REAUTHENTICATION_TIMEOUT seconds.
 
-    allauth's own check counts only a repeated proof; somebody who signed in a minute ago need not be asked.
+    allauth's own check counts only a repeated proof; somebody who signed in a minute ago need not be asked, nor somebody who has
+    just signed up and opened the link that was mailed to them.
     """
     if not request.user.is_authenticated:
         return False
-    records = get_authentication_records(request, request.user)
-    return bool(records) and time.time() - records[-1]["at"] < app_settings.REAUTHENTICATION_TIMEOUT
+    proofs = [record["at"] for record in get_authentication_records(request, request.user)]
+    return bool(time.time() - max([*proofs, request.session.get(SIGNED_IN_AT, 0)]) < app_settings.REAUTHENTICATION_TIMEOUT)
 
 
 def reauthentication_required(

@@ -1,5 +1,6 @@
 """Asking who it is once more."""
 
+import re
 import time
 from typing import Any
 
@@ -44,6 +45,16 @@ def later() -> Any:
 
 def test_secret_is_shown_shortly_after_signing_in(signed_in: Client) -> None:
     assert signed_in.post("/secret/").text == "the secret"
+
+
+def test_secret_is_shown_to_somebody_who_has_just_signed_up(client: Client, db: None, mailoutbox: list[Any]) -> None:
+    fields = {"email": "dana@example.com", "password1": "a-long-enough-one", "tenant_name": "Corner Shop"}
+    client.post("/accounts/signup/", fields)
+    link = re.search(r"http://testserver(/accounts/confirm-email/\S+)", mailoutbox[0].body)
+    assert link
+    client.post(link.group(1))
+
+    assert client.post("/secret/").text == "the secret"
 
 
 def test_secret_asks_for_the_password_later(signed_in: Client, later: Any) -> None:
