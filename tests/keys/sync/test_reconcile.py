@@ -1,0 +1,281 @@
+"""Somebody else changes the gateway behind our back: it is found, kept, repaired; what is foreign is never touched."""
+
+from typing import Any
+
+import pytest
+
+from keys.gateway.client import GatewayClient
+from keys.models import Finding, FindingKind, Gateway, GatewayKey, ReconcileRun, Tier, UsagePlan
+from keys.services import api_keys, gateways
+from keys.sync.converge import converge, reconcile
+from tenants.audit import SYSTEM
+from tests.keys.sync.conftest import remote_keys, value_of
+from tests.support.factories import buy, make_tenant, make_tier
+from tests.support.sandbox import SandboxProcess
+
+
+@pytest.fixture
+def busy(converged: Gateway, tier: Tier, stage: object) -> Gateway:
+    """A pool of two keys, three siloed keys."""
+    make_tier(stage=stage, pool_size=2)
+    for _ in range(3):
+        buy(make_tenant(), tier)
+    converge(converged.pk)
+    return converged
+
+
+def findings(run: ReconcileRun | None) -> list[tuple[str, str]]:
+    assert run is not None
+    assert run.error == ""
+    return sorted((finding.kind, finding.subject) for finding in run.findings.all())
+
+
+def statuses(sandbox: SandboxProcess) -> set[int]:
+    return {sandbox.invoke(value_of(key)).status for key in GatewayKey.objects.filter(removed_at=None)}
+
+
+def stray(sandbox: SandboxProcess, name: str = "tollgate-99999999-stray") -> str:
+    return str(sandbox.client().create_api_key(name=name, enabled=True)["id"])
+
+
+def test_nothing_is_found_where_nothing_differs(busy: Gateway, sandbox: SandboxProcess) -> None:
+    run = reconcile(busy.pk)
+
+    assert findings(run) == []
+    assert run is not None
+    assert (run.keys_listed, run.plans_listed) == (5, 2)
+    busy.refresh_from_db()
+    assert (busy.observed_keys, busy.last_reconciled_at) == (5, run.started_at)
+
+
+def test_lists_cost_one_call_a_page(busy: Gateway, sandbox: SandboxProcess) -> None:
+    before = sandbox.state()["calls"]
+
+    reconcile(busy.pk, dry_run=True)
+
+    after = sandbox.state()["calls"]
+    used = {name: count - before.get(name, 0) for name, count in after.items() if count != before.get(name, 0)}
+    assert used == {"GetUsagePlans": 1, "GetApiKeys": 1, "GetUsagePlanKeys": 2}
+
+
+def test_each_kind_of_drift_is_found_and_repaired(busy: Gateway, sandbox: SandboxProcess, tier: Tier) -> None:
+    client = sandbox.client()
+    plan = UsagePlan.objects.get(tier=tier)
+    other = UsagePlan.objects.exclude(tier=tier).get()
+    missing, disabled, moved = GatewayKey.objects.filter(usage_plan=plan).order_by("pk")
+    detached = GatewayKey.objects.filter(usage_plan=other).first()
+    assert detached is not None
+    client.delete_api_key(apiKey=missing.remote_id)
+    client.update_api_key(apiKey=disabled.remote_id, patchOperations=[{"op": "replace", "path": "/enabled", "value": "false"}])
+    client.delete_usage_plan_key(usagePlanId=plan.remote_id, keyId=moved.remote_id)
+    client.create_usage_plan_key(usagePlanId=other.remote_id, keyId=moved.remote_id, keyType="API_KEY")
+    client.delete_usage_plan_key(usagePlanId=other.remote_id, keyId=detached.remote_id)
+    client.update_usage_plan(
+        usagePlanId=plan.remote_id, patchOperations=[{"op": "replace", "path": "/throttle/burstLimit", "value": "9999"}]
+    )
+
+    run = reconcile(busy.pk)
+
+    assert findings(run) == sorted(
+        [
+            ("differs", "usage plan"),
+            ("missing", "gateway key"),
+            ("differs", "gateway key"),
+            ("differs", "gateway key"),
+            ("differs", "gateway key"),
+            ("differs", "gateway key"),
+        ]
+    )
+    assert Finding.objects.get(subject="usage plan").detail.count("burst") == 2
+    assert statuses(sandbox) == {200}
+    assert next(each for each in sandbox.state()["plans"] if each["id"] == plan.remote_id)["throttle"]["burstLimit"] == 5
+    assert not any(row.is_pending for row in [*GatewayKey.objects.all(), *UsagePlan.objects.all()])
+    assert findings(reconcile(busy.pk)) == []
+
+
+def test_key_enabled_behind_our_back_is_disabled_again(busy: Gateway, tier: Tier, sandbox: SandboxProcess) -> None:
+    bought = tier.api_keys.first()
+    assert bought is not None
+    api_keys.disable(api_key=bought, actor=SYSTEM)
+    converge(busy.pk)
+    key = GatewayKey.objects.get(pk=bought.gateway_key_id)
+    sandbox.client().update_api_key(apiKey=key.remote_id, patchOperations=[{"op": "replace", "path": "/enabled", "value": "true"}])
+
+    reconcile(busy.pk)
+
+    assert remote_keys(sandbox)[key.remote_id]["enabled"] is False
+
+
+def test_deleted_usage_plan_comes_back_with_its_keys(busy: Gateway, tier: Tier, sandbox: SandboxProcess) -> None:
+    client, plan = sandbox.client(), UsagePlan.objects.get(tier=tier)
+    client.update_usage_plan(usagePlanId=plan.remote_id, patchOperations=[{"op": "remove", "path": "/apiStages", "value": "groceries:v1"}])
+    client.delete_usage_plan(usagePlanId=plan.remote_id)
+
+    run = reconcile(busy.pk)
+
+    assert findings(run).count(("missing", "usage plan")) == 1
+    assert findings(run).count(("differs", "gateway key")) == 3
+    assert statuses(sandbox) == {200}
+
+
+def test_dry_run_changes_nothing(busy: Gateway, sandbox: SandboxProcess) -> None:
+    stray(sandbox)
+    sandbox.client().delete_api_key(apiKey=GatewayKey.objects.all()[0].remote_id)
+    rows, state = list(GatewayKey.objects.values()), remote_keys(sandbox)
+
+    run = reconcile(busy.pk, dry_run=True)
+
+    assert findings(run) == [("extra", "gateway key"), ("missing", "gateway key")]
+    assert list(GatewayKey.objects.values()) == rows
+    assert remote_keys(sandbox) == state
+
+
+def test_foreign_keys_and_plans_are_never_touched(busy: Gateway, sandbox: SandboxProcess) -> None:
+    client = sandbox.client()
+    client.create_api_key(name="their key", enabled=True)
+    client.create_usage_plan(name="their plan")
+    before = {key["name"]: key for key in sandbox.state()["keys"]}["their key"]
+
+    assert findings(reconcile(busy.pk)) == []
+
+    assert {key["name"]: key for key in sandbox.state()["keys"]}["their key"] == before
+
+
+def test_extra_key_is_disabled_then_deleted(busy: Gateway, sandbox: SandboxProcess, settings: Any) -> None:
+    extra = stray(sandbox)
+    assert findings(reconcile(busy.pk)) == [("extra", "gateway key")]
+    assert remote_keys(sandbox)[extra]["enabled"] is False
+    finding = Finding.objects.get()
+    assert finding.quarantined_at is not None
+
+    assert findings(reconcile(busy.pk)) == []
+    assert extra in remote_keys(sandbox)
+
+    settings.QUARANTINE_SECONDS = 0
+    reconcile(busy.pk)
+    assert extra not in remote_keys(sandbox)
+    finding.refresh_from_db()
+    assert finding.resolved_at is not None
+
+
+def test_extra_key_that_somebody_deleted_is_over(busy: Gateway, sandbox: SandboxProcess) -> None:
+    extra = stray(sandbox)
+    reconcile(busy.pk)
+    sandbox.client().delete_api_key(apiKey=extra)
+
+    reconcile(busy.pk)
+
+    assert Finding.objects.get().resolved_at is not None
+
+
+def test_too_many_extra_keys_are_left_alone(busy: Gateway, sandbox: SandboxProcess) -> None:
+    extras = [stray(sandbox, f"tollgate-99999999-{number}") for number in range(6)]
+
+    run = reconcile(busy.pk)
+
+    assert findings(run) == [("extra", "gateway key")] * 6
+    assert all(remote_keys(sandbox)[extra]["enabled"] for extra in extras)
+    assert not Finding.objects.filter(quarantined_at__isnull=False).exists()
+
+    reconcile(busy.pk, most_deletions=6)
+    assert not any(remote_keys(sandbox)[extra]["enabled"] for extra in extras)
+
+
+def test_too_many_deletions_are_refused(busy: Gateway, sandbox: SandboxProcess, settings: Any) -> None:
+    settings.QUARANTINE_SECONDS = 0
+    extras = {stray(sandbox, f"tollgate-99999999-{number}") for number in range(6)}
+    reconcile(busy.pk, most_deletions=6)
+
+    reconcile(busy.pk)
+    assert extras <= remote_keys(sandbox).keys()
+
+    reconcile(busy.pk, most_deletions=6)
+    assert not extras & remote_keys(sandbox).keys()
+
+
+def test_extra_usage_plan_is_told_and_left_alone(busy: Gateway, sandbox: SandboxProcess) -> None:
+    sandbox.client().create_usage_plan(name="tollgate-old")
+
+    assert findings(reconcile(busy.pk)) == [("extra", "usage plan")]
+
+    assert len(sandbox.state()["plans"]) == 3
+
+
+@pytest.mark.parametrize("method", ["list_keys", "list_plans"])
+def test_short_list_is_refused_and_changes_nothing(
+    busy: Gateway, sandbox: SandboxProcess, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    extra = stray(sandbox)
+    whole = getattr(GatewayClient, method)
+    monkeypatch.setattr(GatewayClient, method, lambda self, *args, **kwargs: whole(self, *args, **kwargs)[:-1])
+    rows = list(GatewayKey.objects.values())
+
+    run = reconcile(busy.pk)
+
+    assert run is not None
+    assert "not whole" in run.error
+    assert list(GatewayKey.objects.values()) == rows
+    assert remote_keys(sandbox)[extra]["enabled"] is True
+    assert Finding.objects.count() == 0
+
+
+def test_failed_call_is_kept_as_the_runs_error(busy: Gateway, sandbox: SandboxProcess) -> None:
+    sandbox.fault(kind="error", status=503, operation="GetUsagePlanKeys", count=1)
+
+    run = reconcile(busy.pk)
+
+    assert run is not None
+    assert "503" in run.error
+    assert run.ended_at is not None
+
+
+def test_row_that_is_being_worked_on_is_no_drift(busy: Gateway, tier: Tier, sandbox: SandboxProcess) -> None:
+    buy(make_tenant(), tier)
+    sandbox.fault(kind="timeout", operation="ImportApiKeys", count=1)
+    converge(busy.pk)
+
+    assert findings(reconcile(busy.pk, dry_run=True)) == []
+
+
+def test_staff_can_ask_for_it(busy: Gateway, sandbox: SandboxProcess) -> None:
+    runs = ReconcileRun.objects.count()
+    gateways.request_reconcile(gateway=busy, actor=SYSTEM)
+
+    converge(busy.pk)
+    converge(busy.pk)
+
+    assert ReconcileRun.objects.count() == runs + 1
+    assert ReconcileRun.objects.latest("started_at").findings.count() == 0
+
+
+def test_every_hour(busy: Gateway, settings: Any) -> None:
+    runs = ReconcileRun.objects.count()
+    converge(busy.pk)
+    assert ReconcileRun.objects.count() == runs
+
+    settings.RECONCILE_SECONDS = 0
+    converge(busy.pk)
+
+    assert ReconcileRun.objects.count() == runs + 1
+
+
+def test_held_lease_means_no_run(busy: Gateway) -> None:
+    from keys.sync.lease import take
+
+    assert take(busy.pk) is not None
+
+    assert reconcile(busy.pk) is None
+
+
+def test_removed_key_that_came_back_is_extra(busy: Gateway, tier: Tier, sandbox: SandboxProcess) -> None:
+    bought = tier.api_keys.first()
+    assert bought is not None
+    key = GatewayKey.objects.get(pk=bought.gateway_key_id)
+    api_keys.revoke(api_key=bought, actor=SYSTEM)
+    converge(busy.pk)
+    again = sandbox.client().create_api_key(name=key.name, value=value_of(key), enabled=True)["id"]
+
+    reconcile(busy.pk)
+
+    assert remote_keys(sandbox)[again]["enabled"] is False
+    assert Finding.objects.get().kind == FindingKind.EXTRA
