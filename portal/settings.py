@@ -216,6 +216,7 @@ ACCOUNT_REAUTHENTICATION_TIMEOUT = 300
 ACCOUNT_DEFAULT_HTTP_PROTOCOL = "https" if PORTAL_URL.startswith("https://") else "http"
 MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
 MFA_TOTP_ISSUER = "Tollgate"
+MFA_TOTP_TOLERANCE = 1  # a code is taken half a minute early or late as well (RFC 6238, 5.2: at most one step)
 
 # --- Mail -----------------------------------------------------------------------------------------------------------------------
 
