@@ -46,7 +46,8 @@ def make_pool(size: int) -> tuple[Tier, Tenant]:
     stage = gateways.register_stage(gateway=gateway, rest_api_id="api", name="v1", invoke_url="http://127.0.0.1/v1", actor=SYSTEM)
     tier = catalog.create_tier(
         slug="bench", name="Bench", description="", position=1, price_minor=0, currency="USD", isolation="pooled", throttle_rate=10,
-        throttle_burst=5, quota_limit=2000, quota_period="DAY", max_api_keys=10**8, spare_target=0, pool_size=size, stages=[stage], actor=SYSTEM,
+        throttle_burst=5, quota_limit=2000, quota_period="DAY", max_api_keys=10**8, spare_target=0, pool_size=size,
+        stages=[stage], actor=SYSTEM,
     )  # fmt: skip
     return tier, Tenant.objects.create(name="Bench")
 

@@ -156,9 +156,7 @@ SILENCED_SYSTEM_CHECKS = ["django_ratelimit.E003", "django_ratelimit.W001"]
 
 # --- Celery -------------------------------------------------------------------------------------------------------------------
 
-CELERY_BROKER_URL = env.url(
-    "CELERY_BROKER_URL", "safefs://localhost//", schemes={"safefs", "redis", "rediss", "amqp", "amqps"}
-)
+CELERY_BROKER_URL = env.url("CELERY_BROKER_URL", "safefs://localhost//", schemes={"safefs", "redis", "rediss", "amqp", "amqps"})
 CELERY_BROKER_TRANSPORT_OPTIONS = broker.transport_options(CELERY_BROKER_URL, DATA_DIR / "broker")
 CELERY_BROKER_CONNECTION_TIMEOUT = broker.CONNECT_TIMEOUT
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
