@@ -142,10 +142,10 @@ class GatewayAdmin(VerbAdmin[Gateway], IntentAdmin[Gateway]):
     def accepts(self, gateway: Gateway) -> SafeString:
         return cells.status("good", _("Accepts")) if gateway.accepts_keys else cells.status("off", _("Refuses"))
 
-    @admin.display(description=gettext_lazy("last error"), empty_value=cells.DASH)
+    @admin.display(description=gettext_lazy("last error"))
     def last_error_words(self, gateway: Gateway) -> str:
         if not gateway.last_error:
-            return ""
+            return cells.DASH
         at = words.duration_text(timezone.now() - gateway.last_error_at) if gateway.last_error_at else "?"
         return _("%(error)s (%(time)s ago)") % {"error": gateway.last_error, "time": at}
 

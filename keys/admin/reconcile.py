@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from django.contrib import admin
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -40,6 +41,24 @@ class OutcomeFilter(admin.SimpleListFilter):
             "drift": ended.filter(pk__in=Finding.objects.values("run")),
             "failed": queryset.exclude(error=""),
             "running": queryset.filter(ended_at=None),
+        }.get(self.value() or "", queryset)
+
+
+class RepairFilter(admin.SimpleListFilter):
+    """What has become of a finding."""
+
+    title = gettext_lazy("state")
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("open", _("Open")), ("quarantine", _("In quarantine")), ("resolved", _("Resolved"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Finding]) -> QuerySet[Finding]:
+        unresolved = queryset.filter(resolved_at=None)
+        return {
+            "open": unresolved.filter(quarantined_at=None),
+            "quarantine": unresolved.filter(quarantined_at__isnull=False),
+            "resolved": queryset.filter(resolved_at__isnull=False),
         }.get(self.value() or "", queryset)
 
 
@@ -88,11 +107,11 @@ class FindingAdmin(ReadOnlyAdmin[Finding]):
     """One row a difference, newest first."""
 
     list_display = ["found", "gateway", "shown_kind", "subject", "label", "detail", "action", "state"]
-    list_filter = ["kind", "subject", "gateway", ("resolved_at", admin.EmptyFieldListFilter)]
+    list_filter = ["kind", "subject", "gateway", RepairFilter]
     search_fields = ["label", "remote_id"]
     ordering = ["-found_at"]
     fields = [
-        "gateway", "run", "kind", "subject", "label", "remote_id", "detail", "action", "state", "found", "quarantined", "resolved",
+        "gateway", "found_by", "kind", "subject", "label", "remote_id", "detail", "action", "state", "found", "quarantined", "resolved",
     ]  # fmt: skip
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Finding]:
@@ -101,6 +120,11 @@ class FindingAdmin(ReadOnlyAdmin[Finding]):
     found = moment_column("found_at", gettext_lazy("found"))
     quarantined = moment_column("quarantined_at", gettext_lazy("quarantined"))
     resolved = moment_column("resolved_at", gettext_lazy("resolved"))
+
+    @admin.display(description=gettext_lazy("found by"))
+    def found_by(self, finding: Finding) -> SafeString:
+        text = _("the run of %(time)s UTC") % {"time": f"{finding.run.started_at:%Y-%m-%d %H:%M}"}
+        return format_html('<a href="{}">{}</a>', cells.change_url(finding.run), text)
 
     @admin.display(description=gettext_lazy("kind"), ordering="kind")
     def shown_kind(self, finding: Finding) -> str:

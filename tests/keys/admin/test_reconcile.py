@@ -44,6 +44,17 @@ def test_findings_are_found_by_name(staff: Client) -> None:
     assert [finding.label for finding in staff.get(FINDINGS, {"q": "old-1"}).context["cl"].result_list] == ["old-1"]
 
 
+def test_filter_finds_what_became_of_findings(staff: Client) -> None:
+    make_run(findings=3)
+    now = timezone.now()
+    Finding.objects.filter(label="old-0").update(quarantined_at=now)
+    Finding.objects.filter(label="old-1").update(quarantined_at=now, resolved_at=now)
+    found = {"open": "old-2", "quarantine": "old-0", "resolved": "old-1"}
+
+    for state, label in found.items():
+        assert [each.label for each in staff.get(FINDINGS, {"state": state}).context["cl"].result_list] == [label]
+
+
 def test_finding_in_quarantine_says_so(staff: Client) -> None:
     make_run(findings=1)
     Finding.objects.update(quarantined_at=timezone.now())
