@@ -4,6 +4,7 @@ from allauth.account import views as account
 from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
 from django.contrib import admin
+from django.contrib.auth.models import Group
 from django.urls import URLPattern, URLResolver, include, path
 
 from portal.views import docs, health, home, mailbox
@@ -22,9 +23,9 @@ sign_up = limited(group="sign-up", rate="20/m", key="ip")(limited(group="sign-up
 reset = limited(group="reset", rate="20/m", key="ip")(limited(group="reset", rate="5/h", key="post:email")(account.password_reset))
 reauthenticate = limited(group="reauthenticate", rate="10/m", key="user")(account.reauthenticate)
 
-# Two admin pages of allauth's that nobody needs and somebody could misuse: one shows the seeds of second factors, the other lets
-# whoever may edit it make any address a verified one. Here every app's admin has been registered.
-admin.site.unregister([Authenticator, EmailAddress])
+# Admin pages of other apps that nobody needs and somebody could misuse: the seeds of second factors; making any address a verified
+# one; groups, whose changes leave no audit event. Here every app's admin has been registered.
+admin.site.unregister([Authenticator, EmailAddress, Group])
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", home.home, name="home"),

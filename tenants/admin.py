@@ -33,13 +33,13 @@ class UserAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in the s
     search_fields = ["email"]
     ordering = ["-date_joined"]
     date_hierarchy = "date_joined"
-    fields = ["email", "is_active", "is_staff", "is_superuser", "groups", "user_permissions", "date_joined", "last_login"]
+    fields = ["email", "is_active", "is_staff", "is_superuser", "user_permissions", "date_joined", "last_login"]
     readonly_fields = ["email", "date_joined", "last_login"]
-    filter_horizontal = ["groups", "user_permissions"]
+    filter_horizontal = ["user_permissions"]
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> list[str]:
         """Only superusers hand out rights: others could make themselves superusers."""
-        rights = [] if _is_superuser(request) else ["is_staff", "is_superuser", "groups", "user_permissions"]
+        rights = [] if _is_superuser(request) else ["is_staff", "is_superuser", "user_permissions"]
         return [*self.readonly_fields, *rights]
 
     def has_add_permission(self, request: HttpRequest) -> bool:

@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 
 register = template.Library()
 
-SECONDS_CALLED_NOW = 45
+SECONDS_CALLED_NOW = 60
 
 
 @register.filter
