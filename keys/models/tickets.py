@@ -3,8 +3,11 @@
 Why a sequence: a counter row would be locked by each purchase until its commit, and eight buyers would wait for one another. A
 sequence never waits; the price is that a rolled-back purchase leaves a gap, which ``free_unheld_slots`` puts on the list of free slots.
 
-Two advisory locks a pool (PostgreSQL; SQLite has one writer at a time): whoever places a tenant holds it shared, whoever changes
-the pool's keys holds it alone, so that no tenant is placed on a key that is just leaving.
+Advisory locks (PostgreSQL; SQLite has one writer at a time): whoever places a tenant in a pool, or lets one leave it, holds the pool
+shared; whoever changes the pool's keys holds it alone, so that no place is taken or offered on a key that is just leaving. Siloed tiers
+have the same pair: whoever takes or makes a key of the tier, and whoever changes how many spares it has and where.
+
+They are taken before any row is locked, so that nobody waits for a row of somebody who waits for them.
 """
 
 import uuid
@@ -19,12 +22,31 @@ from keys.models.pool import FreeSlot, Pool
 
 # The first half of the advisory locks' key; the second is the pool's id. Any constant that nothing else uses.
 LOCK_CLASS = 0x70_6F_6F_6C
+TIER_LOCK_CLASS = 0x74_69_65_72
 
 
 def open_tickets(pool: Pool) -> None:
     """Make the pool's sequence. Transactional: it goes when the transaction that made the pool is rolled back."""
     if _is_postgres():
         _execute(f"CREATE SEQUENCE IF NOT EXISTS {_sequence(pool)} MINVALUE 0 START 0")
+
+
+def hold_pool(pool_id: int) -> None:
+    """Hold the pool, shared with others, until this transaction ends. ``take_place`` does it by itself."""
+    if _is_postgres():
+        _execute("SELECT pg_advisory_xact_lock_shared(%s, %s)", LOCK_CLASS, pool_id)
+
+
+def hold_tier(tier_id: uuid.UUID) -> None:
+    """Hold the sale of a siloed tier, shared with others, until this transaction ends."""
+    if _is_postgres():
+        _execute("SELECT pg_advisory_xact_lock_shared(%s, %s)", TIER_LOCK_CLASS, _tier_lock(tier_id))
+
+
+def hold_tier_alone(tier_id: uuid.UUID) -> None:
+    """Wait for everybody who holds the tier, and keep it alone until this transaction ends."""
+    if _is_postgres():
+        _execute("SELECT pg_advisory_xact_lock(%s, %s)", TIER_LOCK_CLASS, _tier_lock(tier_id))
 
 
 def hold_pool_alone(pool_id: int) -> None:
@@ -95,6 +117,11 @@ def free_unheld_slots(pool: Pool, *, first: int, end: int, positions: Iterable[i
 
 def _sequence(pool: Pool) -> str:
     return f"keys_pool_ticket_{int(pool.pk)}"
+
+
+def _tier_lock(tier_id: uuid.UUID) -> int:
+    """The lock's second half: 31 bits of the id. Two tiers that share them wait for each other, no more."""
+    return tier_id.int & 0x7FFF_FFFF
 
 
 def _is_postgres() -> bool:

@@ -15,7 +15,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from keys import values
-from keys.models import ApiKey, Credential, GatewayKey, Priority, Status
+from keys.models import ApiKey, Credential, GatewayKey, Pool, Priority, Status
+from keys.models.tickets import hold_pool
 from keys.services import placement
 from keys.services.intent import end, want
 from tenants.audit import Actor, record
@@ -111,8 +112,12 @@ def revoke(*, api_key: ApiKey, actor: Actor) -> ApiKey:
 
     Siloed: its gateway keys are deleted first of all that waits. Pooled: its slot is free for another tenant; the audit event says
     ``cut_off: false``, because copies of the shared value go on working until staff replace the pool key.
+
+    Race: staff replace the pool key, or shrink the pool. The pool is held first, so that its slot is freed on a key that stays.
     """
     with transaction.atomic():
+        for pool_id in Pool.objects.filter(tier=api_key.tier_id).values_list("pk", flat=True):
+            hold_pool(pool_id)
         api_key = _locked(api_key)
         if api_key.revoked_at is not None:
             return api_key
@@ -143,8 +148,13 @@ def reveal(*, api_key: ApiKey, actor: Actor) -> str:
 
 
 def _locked(api_key: ApiKey) -> ApiKey:
-    """The row as it is now, locked: two changes of one API key wait for each other (PostgreSQL; SQLite has one writer)."""
-    return ApiKey.objects.select_for_update(of=("self",)).select_related("gateway_key", "tier", "tenant").get(pk=api_key.pk)
+    """The row as it is now, locked: two changes of one API key wait for each other (PostgreSQL; SQLite has one writer).
+
+    Two queries: one that waits for the lock and joins would join what stood there before, and lose a row that meanwhile got
+    another gateway key.
+    """
+    ApiKey.objects.select_for_update(no_key=True).only("pk").get(pk=api_key.pk)
+    return ApiKey.objects.select_related("gateway_key", "tier", "tenant").get(pk=api_key.pk)
 
 
 def _refuse_revoked(api_key: ApiKey) -> None:

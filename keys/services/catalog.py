@@ -10,10 +10,10 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from keys.models import Isolation, KeyRole, Pool, Priority, Stage, Tier, UsagePlan
-from keys.models.tickets import open_tickets
+from keys.models.tickets import hold_tier_alone, open_tickets
 from keys.services.bell import ring
 from keys.services.intent import want
-from keys.services.placement import new_gateway_key, refill_spares
+from keys.services.placement import new_gateway_key, open_plans, refill_spares
 from tenants.audit import Actor, record
 
 LIMITS = ("throttle_rate", "throttle_burst", "quota_limit", "quota_period")
@@ -95,7 +95,7 @@ def change_limits(
     Raises UnableToChangeTier. Race: two changes at once. The tier's row is locked; the last one wins, whole.
     """
     with transaction.atomic():
-        tier = Tier.objects.select_for_update().get(pk=tier.pk)
+        tier = Tier.objects.select_for_update(no_key=True).get(pk=tier.pk)
         before = _shown(tier, LIMITS)
         tier.throttle_rate, tier.throttle_burst, tier.quota_limit, tier.quota_period = (
             throttle_rate,
@@ -126,7 +126,8 @@ def change_offer(
 ) -> Tier:
     """Change a tier's words, price, maximum and spares. Its limits, isolation and slug stay. Raises UnableToChangeTier."""
     with transaction.atomic():
-        tier = Tier.objects.select_for_update().get(pk=tier.pk)
+        hold_tier_alone(tier.pk)
+        tier = Tier.objects.select_for_update(no_key=True).get(pk=tier.pk)
         before = _shown(tier, OFFER)
         tier.name, tier.description, tier.position = name, description, position
         tier.price_minor, tier.currency = price_minor, currency
@@ -143,7 +144,8 @@ def serve_stages(*, tier: Tier, stages: Iterable[Stage], actor: Actor) -> Tier:
     """Let the tier serve exactly ``stages``. Raises UnableToChangeTier when a gateway with live keys of the tier would be left out."""
     stages = list(stages)
     with transaction.atomic():
-        tier = Tier.objects.select_for_update().get(pk=tier.pk)
+        hold_tier_alone(tier.pk)
+        tier = Tier.objects.select_for_update(no_key=True).get(pk=tier.pk)
         before = sorted(str(stage) for stage in tier.stages.all())
         kept = {stage.gateway_id for stage in stages}
         for plan in tier.usage_plans.exclude(gateway_id__in=kept):
@@ -162,7 +164,8 @@ def serve_stages(*, tier: Tier, stages: Iterable[Stage], actor: Actor) -> Tier:
 def retire_tier(*, tier: Tier, actor: Actor) -> Tier:
     """Close a tier to buyers. Keys that were sold go on working; its spares are removed."""
     with transaction.atomic():
-        tier = Tier.objects.select_for_update().get(pk=tier.pk)
+        hold_tier_alone(tier.pk)
+        tier = Tier.objects.select_for_update(no_key=True).get(pk=tier.pk)
         if tier.retired_at is None:
             tier.retired_at = timezone.now()
             tier.save(update_fields=["retired_at"])
@@ -176,7 +179,8 @@ def retire_tier(*, tier: Tier, actor: Actor) -> Tier:
 def reopen_tier(*, tier: Tier, actor: Actor) -> Tier:
     """Put a retired tier up for sale again."""
     with transaction.atomic():
-        tier = Tier.objects.select_for_update().get(pk=tier.pk)
+        hold_tier_alone(tier.pk)
+        tier = Tier.objects.select_for_update(no_key=True).get(pk=tier.pk)
         if tier.retired_at is not None:
             tier.retired_at = None
             tier.save(update_fields=["retired_at"])
@@ -187,7 +191,7 @@ def reopen_tier(*, tier: Tier, actor: Actor) -> Tier:
 
 def fill_pool(pool: Pool, positions: Iterable[int]) -> None:
     """Make pool keys at ``positions``, spread over the gateways of the tier in turn."""
-    plans = list(UsagePlan.objects.filter(tier_id=pool.tier_id, gateway__accepts_keys=True).order_by("created_at", "pk"))
+    plans = list(open_plans(pool.tier).order_by("created_at", "pk"))
     if not plans:
         raise UnableToChangeTier(_("No gateway of this tier accepts new keys."))
     for position in positions:

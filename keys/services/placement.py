@@ -4,11 +4,11 @@ import uuid
 from datetime import datetime
 
 from django.db import connection
-from django.db.models import Count, F, Q
+from django.db.models import Count, F, Q, QuerySet
 
 from keys import values
 from keys.models import FreeSlot, GatewayKey, KeyRole, Pool, Priority, Tier, UsagePlan
-from keys.models.tickets import take_place
+from keys.models.tickets import hold_tier, take_place
 from keys.services.bell import ring
 
 
@@ -67,13 +67,23 @@ def new_gateway_key(
 
 
 def silo_or_spare(tier: Tier, now: datetime) -> GatewayKey:
-    """A gateway key for one tenant alone: a spare that works at once, else one that the workers will make. Raises NoRoom."""
+    """A gateway key for one tenant alone: a spare that works at once, else one that the workers will make. Raises NoRoom.
+
+    Race: staff retire the tier or change its spares. The tier is held first, so what is read of it stays so until the commit.
+    """
+    hold_tier(tier.pk)
+    tier = Tier.objects.get(pk=tier.pk)
     spare = take_spare(tier, now)
     if spare is None:
         spare = new_gateway_key(plan=roomiest_plan(tier), role=KeyRole.SILO, priority=Priority.PURCHASE)
         ring(spare.gateway_id)
     refill_spares(tier)
     return spare
+
+
+def open_plans(tier: Tier) -> QuerySet[UsagePlan]:
+    """The tier's usage plans where it may get new keys: on gateways that take them and have a stage that the tier serves."""
+    return UsagePlan.objects.filter(tier=tier, gateway__accepts_keys=True, gateway__in=tier.stages.values("gateway"))
 
 
 def roomiest_plan(tier: Tier) -> UsagePlan:
@@ -83,7 +93,7 @@ def roomiest_plan(tier: Tier) -> UsagePlan:
     second key then, and its purchase waits, in words that say so.
     """
     plans = (
-        UsagePlan.objects.filter(tier=tier, gateway__accepts_keys=True)
+        open_plans(tier)
         .annotate(held=Count("gateway__gateway_keys", filter=Q(gateway__gateway_keys__removed_at=None)))
         .annotate(room=F("gateway__capacity") - F("held"))
         .order_by("-room", "created_at")
@@ -95,10 +105,13 @@ def roomiest_plan(tier: Tier) -> UsagePlan:
 
 
 def refill_spares(tier: Tier) -> None:
-    """Make as many spares as the tier's target lacks on each of its gateways. A siloed purchase calls it; so does a new target."""
+    """Make as many spares as the tier's target lacks on each of its gateways. A siloed purchase calls it; so does a new target.
+
+    The caller holds the tier.
+    """
     if tier.retired_at is not None or not tier.spare_target:
         return
-    for plan in UsagePlan.objects.filter(tier=tier, gateway__accepts_keys=True):
+    for plan in open_plans(tier):
         have = GatewayKey.objects.filter(usage_plan=plan, role=KeyRole.SPARE, ends_at=None).count()
         for _ in range(tier.spare_target - have):
             new_gateway_key(plan=plan, role=KeyRole.SPARE, priority=Priority.SPARE)

@@ -42,7 +42,11 @@ def resize_pool(*, tier: Tier, size: int, actor: Actor) -> Pool:
         # Every purchase that drew a ticket is over: whatever slot of a begun round nobody holds is free.
         rounds = -(-tickets_drawn(pool) // before)
         free_unheld_slots(pool, first=pool.swept_ticket // before, end=rounds)
-        _set_size(pool, size, rounds)
+        # A sequence is not rolled back with the rest, so it must not go back before tickets that are drawn already. The slots that a
+        # smaller pool jumps over in that way are free.
+        first_round = max(rounds, -(-tickets_drawn(pool) // size))
+        _set_size(pool, size, first_round)
+        free_unheld_slots(pool, first=rounds, end=first_round, positions=range(size))
         if size > before:
             fill_pool(pool, range(before, size))
             free_unheld_slots(pool, first=0, end=rounds, positions=range(before, size))

@@ -138,3 +138,15 @@ def test_database_refuses_two_live_api_keys_on_one_siloed_gateway_key() -> None:
 
     with pytest.raises(IntegrityError), transaction.atomic():
         ApiKey.objects.create(tenant=make_tenant(), tier=key.tier, gateway_key=key.gateway_key, name="Twin")
+
+
+def test_gateway_that_the_tier_no_longer_serves_gets_no_new_keys() -> None:
+    stage, left_out = make_stage(), make_stage(make_gateway(capacity=20_000), rest_api_id="other")
+    tier = make_tier(stage=stage)
+    catalog.serve_stages(tier=tier, stages=[stage, left_out], actor=SYSTEM)
+    catalog.serve_stages(tier=tier, stages=[stage], actor=SYSTEM)
+
+    api_key = buy(make_tenant(), tier)
+
+    assert api_key.gateway_key.gateway_id == stage.gateway_id
+    assert selectors.endpoint_of(api_key) == stage

@@ -1,6 +1,7 @@
 from datetime import timedelta
 
 import pytest
+from django.db import transaction
 from django.utils import timezone
 
 from keys import selectors
@@ -134,3 +135,19 @@ def test_blast_radius_is_the_largest_share_on_one_key() -> None:
         buy(make_tenant(), tier)
 
     assert selectors.blast_radius(tier) == 0.25
+
+
+def test_resize_that_is_rolled_back_leaves_the_pool_on_sale() -> None:
+    tier = make_tier(pool_size=10, max_api_keys=100)
+    tenant = make_tenant()
+    for api_key in [buy(tenant, tier) for _ in range(30)]:
+        if api_key.gateway_key.position > 2:
+            api_keys.revoke(api_key=api_key, actor=SYSTEM)
+
+    with transaction.atomic():
+        pools.resize_pool(tier=tier, size=2, actor=SYSTEM)
+        transaction.set_rollback(True)
+    for _ in range(51):
+        buy(tenant, tier)
+
+    assert max(loads(tier)) - min(loads(tier)) <= 1

@@ -1,14 +1,16 @@
 """Purchases at the same moment, in real processes on PostgreSQL: what the locks and constraints of the services protect."""
 
 import uuid
+from contextlib import suppress
+from datetime import timedelta
 
 import pytest
 from django.db import connection, transaction
 
 from keys import selectors
-from keys.models import ApiKey, FreeSlot, GatewayKey, KeyRole, Pool, Tier
+from keys.models import ApiKey, Credential, FreeSlot, GatewayKey, KeyRole, Pool, Tier
 from keys.models.tickets import free_unheld_slots, tickets_drawn
-from keys.services import pools, purchases
+from keys.services import api_keys, catalog, pools, purchases
 from tenants.audit import SYSTEM
 from tenants.models import Tenant
 from tests.support.factories import bring_into_service, buy, make_tenant, make_tier
@@ -117,3 +119,96 @@ def test_tenants_buying_while_the_pool_is_resized_all_stand_on_live_keys() -> No
     assert not ApiKey.objects.filter(revoked_at=None, gateway_key__ends_at__isnull=False).exists()
     assert spread(tier) <= 1
     assert connection.vendor == "postgresql"
+
+
+def test_keys_revoked_while_their_pool_key_is_replaced_leave_no_place_and_no_credential_behind() -> None:
+    tier = make_tier(pool_size=1, max_api_keys=1000)
+    tenant = make_tenant()
+    bought = [buy(tenant, tier) for _ in range(70)]
+
+    def work(number: int) -> None:
+        if number == 7:
+            for _ in range(6):
+                key = GatewayKey.objects.get(pool__tier=tier, ends_at=None)
+                pools.replace_pool_key(gateway_key=key, grace=timedelta(0), actor=SYSTEM)
+        else:
+            for api_key in bought[number * 10 : number * 10 + 10]:
+                api_keys.revoke(api_key=api_key, actor=SYSTEM)
+
+    at_once(work)
+
+    assert not FreeSlot.objects.filter(gateway_key__ends_at__isnull=False).exists()
+    assert not Credential.objects.filter(api_key__revoked_at__isnull=False, ends_at=None).exists()
+
+
+def test_keys_revoked_while_their_pool_shrinks_leave_no_place_behind() -> None:
+    tier = make_tier(pool_size=8, max_api_keys=1000)
+    tenant = make_tenant()
+    bought = [buy(tenant, tier) for _ in range(70)]
+
+    def work(number: int) -> None:
+        if number == 7:
+            for size in (6, 4, 2):
+                pools.resize_pool(tier=tier, size=size, actor=SYSTEM)
+        else:
+            for api_key in bought[number::7]:
+                api_keys.revoke(api_key=api_key, actor=SYSTEM)
+
+    at_once(work)
+
+    assert ApiKey.objects.filter(revoked_at=None).count() == 0
+    assert not FreeSlot.objects.filter(gateway_key__ends_at__isnull=False).exists()
+
+
+def test_tier_retired_while_it_is_sold_keeps_no_spare() -> None:
+    tier = make_tier(spare_target=3, max_api_keys=1000)
+    tenants = [make_tenant() for _ in range(7)]
+    bring_into_service()
+
+    def work(number: int) -> None:
+        if number == 7:
+            for _ in range(10):
+                catalog.retire_tier(tier=tier, actor=SYSTEM)
+                catalog.reopen_tier(tier=tier, actor=SYSTEM)
+                bring_into_service()
+            catalog.retire_tier(tier=tier, actor=SYSTEM)
+        else:
+            for _ in range(30):
+                with suppress(purchases.TierRetired):
+                    buy(tenants[number], tier)
+
+    at_once(work)
+
+    assert not GatewayKey.objects.filter(role=KeyRole.SPARE, ends_at=None).exists()
+
+
+def test_target_raised_while_spares_are_sold_is_not_exceeded() -> None:
+    tier = make_tier(spare_target=1, max_api_keys=1000)
+    tenants = [make_tenant() for _ in range(7)]
+    offer = {field: getattr(tier, field) for field in catalog.OFFER}
+
+    def work(number: int) -> None:
+        if number == 7:
+            catalog.change_offer(tier=tier, actor=SYSTEM, **{**offer, "spare_target": 20})
+        else:
+            for _ in range(10):
+                buy(tenants[number], tier)
+
+    at_once(work)
+
+    assert GatewayKey.objects.filter(role=KeyRole.SPARE, ends_at=None).count() <= 20
+
+
+def test_key_rotated_eight_times_at_once_is_rotated_once() -> None:
+    tier = make_tier()
+    api_key = buy(make_tenant(), tier)
+    bring_into_service()
+
+    def work(_number: int) -> bool:
+        try:
+            return bool(api_keys.rotate(api_key=api_key, grace=timedelta(hours=1), actor=SYSTEM))
+        except api_keys.UnableToChangeKey:
+            return False
+
+    assert sum(at_once(work)) == 1
+    assert Credential.objects.filter(api_key=api_key, ends_at=None).count() == 1
