@@ -126,6 +126,12 @@ class Spool:
         with suppress(OSError):  # not there, or fed again in this moment: then it stays
             self._queue(queue).rmdir()
 
+    def is_idle(self) -> bool:
+        """Whether no message waits or is in anybody's hand."""
+        # The queues first: a message that is being taken stands in its queue until it stands in a claim folder.
+        claimed = (queue for claims in _entries(self.folder / "claims") for queue in _entries(claims))
+        return not any(map(_names_in, _entries(self.folder / "queues"))) and not any(map(_names_in, claimed))
+
     # Bindings
 
     def bindings(self, exchange: str) -> list[Binding] | None:

@@ -99,6 +99,19 @@ def test_given_back_message_keeps_its_place(folder):
     assert take(Spool(folder)) == [0, 1, 2]
 
 
+def test_spool_is_idle_when_nothing_waits_and_nothing_is_in_hand(folder):
+    one = Spool(folder)
+    assert one.is_idle()
+    one.put("sync", message(1))
+    assert not one.is_idle()
+    held = one.claim("sync")
+    assert not one.is_idle()
+
+    one.settle(held.tag)
+
+    assert one.is_idle()
+
+
 def test_unreadable_file_is_put_aside(folder, caplog):
     one = Spool(folder)
     one.put("sync", message(1))

@@ -303,6 +303,13 @@ def standing_worker(_standing_worker: Broker, sandbox: SandboxProcess, transacti
     """A real worker on the file broker that hears what the test commits. It works only when it is rung: there is no beat."""
     with used_by_this_process(_standing_worker):
         yield _standing_worker
+    from portal.spool import Spool  # Django is set up by then
+
+    # The tables are emptied next: what is still at work on them would meet that in a deadlock.
+    sandbox.clear_faults()
+    spool = Spool(_standing_worker.data_dir / "broker")
+    spool.purge("sync")
+    wait_until(spool.is_idle, seconds=WORKER_SECONDS, what="a worker with nothing in hand")
 
 
 if __name__ == "__main__":
