@@ -23,7 +23,8 @@ LONGEST_QUERY = 100
 @tenant_required()
 def key_list(request: TenantRequest) -> HttpResponse:
     """The tenant's API keys, newest first, with search."""
-    query = request.GET.get("q", "").strip()[:LONGEST_QUERY]
+    # PostgreSQL takes no NUL in a text; no name holds one.
+    query = request.GET.get("q", "").replace("\0", "").strip()[:LONGEST_QUERY]
     page = Paginator(selectors.api_keys_of(request.tenant, query), PAGE_SIZE).get_page(request.GET.get("page"))
     context = {
         "page": page,

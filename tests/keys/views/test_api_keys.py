@@ -170,3 +170,9 @@ def test_detail_of_a_revoked_key_keeps_its_history_and_offers_nothing(client_of_
     assert "Revoked" in page
     for name in ("reveal", "rename", "disable", "enable", "rotate", "revoke"):
         assert reverse(f"keys:{name}", args=[shop.pk]) not in page
+
+
+def test_search_for_what_no_database_can_hold_finds_what_remains_of_it(client_of_alice: Client, shop: ApiKey) -> None:
+    answer = client_of_alice.get(reverse("keys:list"), {"q": f"\0{shop.name}\0"})
+    assert answer.status_code == 200
+    assert f'<tr id="row-{shop.pk}"' in answer.content.decode()
