@@ -1,22 +1,26 @@
-"""Celery tasks: couriers of one line. What they carry is an id, never a change."""
+"""Celery tasks: couriers of one line. What they carry is an id, never a change.
+
+Sync is imported when a task runs: web processes only send tasks, and need no boto3 for that.
+"""
 
 import uuid
 
 from celery import shared_task
 from django.conf import settings
 
-from keys.sync.converge import converge as converge_gateway
-from keys.sync.sweep import sweep as find_work
-
 
 @shared_task(name="keys.converge")
 def converge(*, gateway_id: str, **kwargs: object) -> None:
     """Make one gateway equal to the desired columns."""
+    from keys.sync.converge import converge as converge_gateway  # see above
+
     converge_gateway(uuid.UUID(gateway_id))
 
 
 @shared_task(name="keys.sweep")
 def sweep(**kwargs: object) -> None:
     """Find what a lost bell left behind, and ring again. A bell that nobody hears in time is worth nothing: the next sweep rings anew."""
+    from keys.sync.sweep import sweep as find_work  # see above
+
     for gateway_id in find_work():
         converge.apply_async(kwargs={"gateway_id": str(gateway_id)}, expires=2 * settings.SWEEP_SECONDS)

@@ -17,7 +17,9 @@ log = structlog.get_logger(__name__)
 
 # Failures in a row after which the gateway is left alone.
 THRESHOLD = 3
+# The pauses: short at first, and never so long that a gateway which is back would not be noticed within half a minute.
 FIRST_PAUSE_SECONDS = 2.5
+LONGEST_PAUSE_SECONDS = 20.0
 
 
 class CircuitOpen(Exception):
@@ -30,10 +32,10 @@ class Breaker:
     def __init__(self, gateway: Gateway) -> None:
         self._gateway_id: uuid.UUID = gateway.pk
         self._failures = gateway.failures
-        self._is_open = False
+        self._is_open = gateway.resume_at is not None and gateway.resume_at > timezone.now()
 
     def check(self) -> None:
-        """Raises CircuitOpen after too many failures."""
+        """Raises CircuitOpen during a pause."""
         if self._is_open:
             raise CircuitOpen
 
@@ -52,7 +54,7 @@ class Breaker:
         resume_at = None
         if self._failures >= THRESHOLD:
             self._is_open = True
-            resume_at = now + backoff(self._failures - THRESHOLD + 1, first=FIRST_PAUSE_SECONDS)
+            resume_at = now + backoff(self._failures - THRESHOLD + 1, first=FIRST_PAUSE_SECONDS, longest=LONGEST_PAUSE_SECONDS)
             log.warning("gateway.left_alone", gateway_id=str(self._gateway_id), failures=self._failures, reason=str(error.kind))
         self._rows().update(failures=self._failures, resume_at=resume_at, last_error=str(error), last_error_at=now)
 

@@ -63,27 +63,27 @@ def _hold(gateway_id: uuid.UUID) -> bool:
     with speak_to(gateway_id) as session:
         if session is not None:
             _work(session)
-            finished = True
-            log.info("converge.done", gateway_id=str(gateway_id))
+            finished = not session.is_over
+            log.info("converge.done", gateway_id=str(gateway_id), finished=finished)
     return finished
 
 
 def _work(session: Session) -> None:
     _drain(session)
-    if due.reconcile_is_due(session.gateway, timezone.now()):
+    if not session.is_over and due.reconcile_is_due(session.gateway, timezone.now()):
         reconcile_all(session)
         _drain(session)
-    if due.usage_is_due(session.gateway, timezone.now()):
+    if not session.is_over and due.usage_is_due(session.gateway, timezone.now()):
         read_usage(session)
 
 
 def _drain(session: Session) -> None:
-    """Do all steps until none finds anything. A gateway that forgot our plans is compared as a whole first, once."""
+    """Do all steps until none finds anything, or the turn is over. A gateway that forgot our plans is compared as a whole first, once."""
     compared = False
     while True:
         beat(session)
         if session.forgot and not compared:
             reconcile_all(session)
             compared = True
-        if not any(step(session) for step in STEPS):
+        if not any(step(session) for step in STEPS) or session.is_over:
             return

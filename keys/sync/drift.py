@@ -8,7 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from keys.gateway.patches import plan_patches
+from django.utils.translation import gettext as _
+
+from keys.gateway.patches import plain, plan_patches
 from keys.gateway.types import Member, PlanSpec, RemoteKey, RemotePlan
 from keys.sync.names import MARK
 
@@ -131,10 +133,14 @@ def _memberships(
         inside = {member.id for member in members.get(plan_id, ())}
         for remote_id in sorted((ids - inside) & there.keys()):
             key = wanted[remote_id]
-            found.append(Difference(Kind.DETACHED, key.row_id, remote_id, key.name, "not in its usage plan", "in its usage plan"))
+            found.append(Difference(Kind.DETACHED, key.row_id, remote_id, key.name, _("not in its usage plan"), _("in its usage plan")))
         for remote_id in sorted((inside - ids) & wanted.keys() & there.keys()):
             key = wanted[remote_id]
-            found.append(Difference(Kind.WRONG_PLAN, key.row_id, remote_id, key.name, f"in usage plan {plan_id}", "not in it", plan_id))
+            found.append(
+                Difference(
+                    Kind.WRONG_PLAN, key.row_id, remote_id, key.name, _("in usage plan %(id)s") % {"id": plan_id}, _("not in it"), plan_id
+                )
+            )
     return found
 
 
@@ -143,11 +149,20 @@ def _is_extra(remote_id: str, name: str, desired: Desired) -> bool:
 
 
 def _switch(enabled: bool) -> str:  # noqa: FBT001 - it is what is switched
-    return "enabled" if enabled else "disabled"
+    return _("enabled") if enabled else _("disabled")
 
 
 def describe(spec: PlanSpec) -> str:
     """A plan's limits and stages in one line."""
-    rate = "no rate" if spec.rate is None else f"{spec.rate.normalize():f}/s, burst {spec.burst}"
-    quota = "no quota" if spec.quota_limit is None else f"{spec.quota_limit} a {spec.quota_period}"
-    return f"{spec.name}: {rate}, {quota}, stages {', '.join(sorted(spec.stages)) or 'none'}"
+    rate, quota = _("no rate"), _("no quota")
+    if spec.rate is not None:
+        rate = _("%(rate)s requests a second, burst %(burst)s") % {"rate": plain(spec.rate), "burst": spec.burst}
+    if spec.quota_limit is not None:
+        quota = _("%(limit)s a %(period)s") % {"limit": spec.quota_limit, "period": spec.quota_period}
+    stages = ", ".join(sorted(spec.stages)) or _("none")
+    return _("%(name)s: %(rate)s, %(quota)s, stages %(stages)s") % {
+        "name": spec.name,
+        "rate": rate,
+        "quota": quota,
+        "stages": stages,
+    }

@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from keys.gateway.errors import GatewayError, Kind, TryLater
 from keys.models import GatewayKey, Priority
 from keys.sync import due, outcome
-from keys.sync.names import MARK, batch_of, new_batch, new_name
+from keys.sync.names import MARK, batch_of, new_batch
 from keys.sync.sender import Sender
 from keys.sync.session import Session
 
@@ -51,10 +51,7 @@ def import_keys(session: Session, least: Priority) -> bool:
 
 
 def _import(session: Session, rows: list[GatewayKey]) -> None:
-    batch = new_batch()
-    for row in rows:
-        row.name = new_name(batch)
-    outcome.named(session, rows)
+    outcome.named(session, rows, new_batch())
     sent = Sender(session).send(rows)
     try:
         unseen = _settle(session, sent)

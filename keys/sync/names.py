@@ -1,4 +1,4 @@
-"""Names of gateway keys at API Gateway: ``tollgate-<batch>-<uuid>``.
+"""Names of gateway keys at API Gateway: ``tollgate-<batch>-<id of the row>``.
 
 The mark says that a key is ours. Keys that are sent together share the batch, so that one look-up by prefix finds them all again.
 """
@@ -14,9 +14,9 @@ def new_batch() -> str:
     return f"{MARK}{uuid.uuid4().hex[:BATCH_LENGTH]}-"
 
 
-def new_name(batch: str) -> str:
-    """A name that was never given before."""
-    return f"{batch}{uuid.uuid4().hex}"
+def name_in(batch: str, row_id: uuid.UUID) -> str:
+    """The name of a row's key in a batch: never given before, as the batch is new."""
+    return f"{batch}{row_id.hex}"
 
 
 def batch_of(name: str) -> str:

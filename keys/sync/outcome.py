@@ -11,12 +11,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 import structlog
+from django.db.models import CharField, F, Value
+from django.db.models.functions import Cast, Concat, Replace
 from django.utils import timezone
 
-from keys.gateway.errors import GatewayError, Permanent
+from keys.gateway.errors import TROUBLE, GatewayError, Permanent
+from keys.gateway.patches import plain
 from keys.gateway.types import PlanSpec, RemotePlan
 from keys.models import GatewayKey, UsagePlan
-from keys.sync.backoff import backoff
+from keys.sync.backoff import LONGEST_SECONDS, backoff
+from keys.sync.breaker import LONGEST_PAUSE_SECONDS
+from keys.sync.names import name_in
 from keys.sync.session import Session
 
 log = structlog.get_logger(__name__)
@@ -28,10 +33,13 @@ _CHUNK = 500
 # --- Gateway keys
 
 
-def named(session: Session, rows: Sequence[GatewayKey]) -> None:
+def named(session: Session, rows: Sequence[GatewayKey], batch: str) -> None:
     """The names under which ``rows`` are about to be sent: stored first, so that whatever happens they can be found again."""
-    with session.lease.writing():
-        GatewayKey.objects.bulk_update(rows, ["name"], batch_size=_CHUNK)
+    for row in rows:
+        row.name = name_in(batch, row.pk)
+    # One statement for all: the id is written with hyphens in some databases.
+    digits = Replace(Cast(F("pk"), CharField()), Value("-"), Value(""))
+    _update(session, rows, name=Concat(Value(batch), digits, output_field=CharField()))
 
 
 def confirmed(session: Session, seen: Mapping[GatewayKey, str]) -> None:
@@ -40,20 +48,20 @@ def confirmed(session: Session, seen: Mapping[GatewayKey, str]) -> None:
     A key that was not answered until now is in service once its propagation time has passed.
     """
     now = timezone.now()
-    for row, remote_id in seen.items():
-        row.remote_id, row.synced_revision = remote_id, row.revision
-        row.in_service_at = _in_service_at(session, row, now)
+    alike: dict[tuple[int, datetime | None], list[GatewayKey]] = defaultdict(list)
+    for row in seen:
+        alike[(row.revision, _in_service_at(session, row, now))].append(row)
     with session.lease.writing():
-        GatewayKey.objects.bulk_update(list(seen), ["remote_id", "synced_revision", "in_service_at"], batch_size=_CHUNK)
-        GatewayKey.objects.filter(pk__in=[row.pk for row in seen]).update(synced_at=now, **_UNTROUBLED)
+        _note_ids(seen)
+        for (revision, in_service_at), rows in alike.items():
+            _update(session, rows, synced_revision=revision, in_service_at=in_service_at, synced_at=now, **_UNTROUBLED)
 
 
 def found(session: Session, seen: Mapping[GatewayKey, str]) -> None:
     """The gateway holds these keys, but not as they shall be: they stay pending."""
-    for row, remote_id in seen.items():
-        row.remote_id, row.in_service_at = remote_id, None
     with session.lease.writing():
-        GatewayKey.objects.bulk_update(list(seen), ["remote_id", "in_service_at"], batch_size=_CHUNK)
+        _note_ids(seen)
+        _update(session, seen, in_service_at=None)
 
 
 def missing(session: Session, rows: Iterable[GatewayKey]) -> None:
@@ -122,12 +130,22 @@ def shown(spec: PlanSpec) -> dict[str, object]:
     """A plan's limits and stages as ``UsagePlan.observed`` keeps them. Numbers of requests a second are text, as they are decimals."""
     return {
         "name": spec.name,
-        "rate": None if spec.rate is None else f"{spec.rate.normalize():f}",
+        "rate": None if spec.rate is None else plain(spec.rate),
         "burst": spec.burst,
         "quota_limit": spec.quota_limit,
         "quota_period": spec.quota_period,
         "stages": sorted(spec.stages),
     }
+
+
+def _note_ids(seen: Mapping[GatewayKey, str]) -> None:
+    changed = []
+    for row, remote_id in seen.items():
+        if row.remote_id != remote_id:
+            row.remote_id = remote_id
+            changed.append(row)
+    if changed:
+        GatewayKey.objects.bulk_update(changed, ["remote_id"], batch_size=_CHUNK)
 
 
 def _in_service_at(session: Session, row: GatewayKey, now: datetime) -> datetime | None:
@@ -139,7 +157,9 @@ def _in_service_at(session: Session, row: GatewayKey, now: datetime) -> datetime
 def _trouble(row: GatewayKey | UsagePlan, error: GatewayError, *, permanent: bool) -> dict[str, object]:
     log.warning("row.failed", row=type(row).__name__, id=str(row.pk), reason=str(error.kind or "not_found"), permanent=permanent)
     attempts = row.attempts + 1
-    next_try_at = timezone.now() + backoff(attempts)
+    # When the gateway itself is in trouble, the circuit breaker keeps calls few; the row shall be done soon after the trouble is over.
+    longest = LONGEST_PAUSE_SECONDS if error.kind in TROUBLE else LONGEST_SECONDS
+    next_try_at = timezone.now() + backoff(attempts, longest=longest)
     return {"attempts": attempts, "next_try_at": next_try_at, "permanent": permanent, "last_error": str(error)}
 
 

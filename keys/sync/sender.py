@@ -1,6 +1,7 @@
 """Sending one batch by ImportApiKeys, which takes all of it or nothing: rows that spoil it are found by halving."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from keys import values
 from keys.gateway.errors import GatewayError, Kind, Permanent, TryLater
@@ -63,6 +64,7 @@ class Sender:
         elif chunk[0] not in self._detached and self._detach(chunk[0]):
             self._chunks.append(chunk)
         else:
+            self._cut_off(chunk[0])
             outcome.failed(self._session, chunk, error)
 
     def _stop(self, chunk: list[GatewayKey], error: GatewayError) -> None:
@@ -98,3 +100,9 @@ class Sender:
         except GatewayError:
             return False
         return bool(others)
+
+    def _cut_off(self, row: GatewayKey) -> None:
+        """Whatever else is wrong with a key that shall be disabled: if it exists, it is disabled at least."""
+        if row.remote_id and not row.enabled:
+            with suppress(GatewayError):
+                self._session.client.update_key_enabled(row.remote_id, enabled=False)

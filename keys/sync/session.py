@@ -1,5 +1,6 @@
 """Speaking to one gateway: the lease, the pace and the circuit breaker around every call."""
 
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,9 @@ from keys.sync.pacer import Pacer
 
 log = structlog.get_logger(__name__)
 
+# Well below the limit after which Celery would break the task off.
+TURN_SECONDS = 120
+
 
 class Session:
     """What a lease holder works with. It is the guard of its client: nothing is sent but through it."""
@@ -29,8 +33,14 @@ class Session:
         self.pacer = pacer
         self.client = GatewayClient(gateway.region, self)
         self._breaker = Breaker(gateway)
+        self._until = time.monotonic() + TURN_SECONDS
         # Set when a usage plan of ours turned out to be gone: everything is compared before anything else is done.
         self.forgot = False
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the holder has worked long enough at a stretch: what is left waits for the next sweep."""
+        return time.monotonic() >= self._until
 
     def before(self, operation: str) -> None:
         """Wait for the call's turn. Raises CircuitOpen, LeaseLost."""

@@ -67,8 +67,8 @@ def test_plan_that_differs_says_how() -> None:
     (found,) = diff(desired, remote)
 
     assert (found.kind, found.remote_id) == (Kind.PLAN_DIFFERS, "plan1")
-    assert found.before == "tollgate-p1: 10/s, burst 9, 20 a DAY, stages none"
-    assert found.after == "tollgate-p1: 10/s, burst 5, 20 a DAY, stages a:v1"
+    assert found.before == "tollgate-p1: 10 requests a second, burst 9, 20 a DAY, stages none"
+    assert found.after == "tollgate-p1: 10 requests a second, burst 5, 20 a DAY, stages a:v1"
 
 
 def test_key_that_is_being_worked_on_is_neither_missing_nor_extra() -> None:

@@ -1,11 +1,14 @@
 """Converge while things go wrong: answers lost after the work was done, 429, 5xx, conflicts, bad rows, a full account."""
 
+from datetime import timedelta
+
 import pytest
+from django.utils import timezone
 
 from keys import values
 from keys.models import Gateway, GatewayKey, Tier, UsagePlan
 from keys.services import api_keys, catalog, gateways
-from keys.sync.breaker import THRESHOLD
+from keys.sync.breaker import LONGEST_PAUSE_SECONDS, THRESHOLD
 from keys.sync.converge import converge
 from tenants.audit import SYSTEM
 from tests.keys.sync.conftest import remote_keys, retry_now, value_of
@@ -135,6 +138,10 @@ def test_gateway_that_keeps_failing_is_left_alone_then_asked_once(converged: Gat
     assert converged.last_error
     assert converged.lease_owner == ""
 
+    # A bell during the pause is no reason to ask again.
+    converge(converged.pk)
+    assert sum(sandbox.state()["calls"].values()) - before == THRESHOLD
+
     retry_now()
     converge(converged.pk)
     assert sum(sandbox.state()["calls"].values()) - before == THRESHOLD + 1
@@ -251,3 +258,28 @@ def test_credentials_that_aws_refuses_hold_up_the_gateway_and_no_row_for_good(
     converge(converged.pk)
 
     assert GatewayKey.objects.get().is_pending is False
+
+
+def test_key_that_cannot_be_repaired_is_cut_off_at_least(converged: Gateway, tier: Tier, sandbox: SandboxProcess) -> None:
+    bought = buy(make_tenant(), tier)
+    converge(converged.pk)
+    GatewayKey.objects.update(synced_revision=0, value_encrypted=values.encrypt("too-short"))
+    api_keys.disable(api_key=bought, actor=SYSTEM)
+
+    converge(converged.pk)
+
+    (remote,) = remote_keys(sandbox).values()
+    assert remote["enabled"] is False
+    assert GatewayKey.objects.get().permanent is True
+
+
+def test_pause_is_short_for_trouble_of_the_gateway(converged: Gateway, tier: Tier, sandbox: SandboxProcess) -> None:
+    buy(make_tenant(), tier)
+    GatewayKey.objects.update(attempts=50)
+    sandbox.fault(kind="error", status=503, operation="ImportApiKeys", count=1)
+
+    converge(converged.pk)
+
+    key = GatewayKey.objects.get()
+    assert key.next_try_at is not None
+    assert key.next_try_at <= timezone.now() + timedelta(seconds=LONGEST_PAUSE_SECONDS)

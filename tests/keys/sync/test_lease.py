@@ -10,10 +10,12 @@ from django.utils import timezone
 
 from keys.gateway.errors import Kind, TryLater
 from keys.models import Gateway, GatewayKey, Tier
+from keys.services import api_keys
 from keys.sync import due
 from keys.sync.converge import converge
 from keys.sync.lease import LeaseLost, lease_seconds, take
 from keys.sync.session import refuse_in_transaction, speak_to
+from tenants.audit import SYSTEM
 from tests.keys.sync.conftest import remote_keys
 from tests.support.factories import buy, make_tenant
 from tests.support.sandbox import SandboxProcess
@@ -218,3 +220,21 @@ def test_failed_call_inside_the_block_releases_the_lease(converged: Gateway, san
     assert raised.value.kind is Kind.THROTTLED
     converged.refresh_from_db()
     assert converged.lease_owner == ""
+
+
+def test_turn_ends_before_a_task_would_be_broken_off(
+    converged: Gateway, tier: Tier, sandbox: SandboxProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is left is found by the next sweep."""
+    monkeypatch.setattr("keys.sync.session.TURN_SECONDS", 0)
+    revoked = buy(make_tenant(), tier)
+    converge(converged.pk)
+    api_keys.revoke(api_key=revoked, actor=SYSTEM)
+    buy(make_tenant(), tier)
+
+    converge(converged.pk)
+
+    assert remote_keys(sandbox) == {}
+    assert due.has_rows(converged.pk, timezone.now())
+    converge(converged.pk)
+    assert len(remote_keys(sandbox)) == 1
