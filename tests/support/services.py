@@ -7,6 +7,7 @@ of a server that answers.
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import signal
@@ -18,6 +19,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -137,19 +139,22 @@ def redis_broker(data_dir: Path) -> Iterator[Broker]:
 
 @contextmanager
 def rabbitmq_broker(data_dir: Path) -> Iterator[Broker]:
-    """A virtual host of its own where rabbitmqctl may make one; else the server's default one, with the queue emptied."""
+    """The virtual host of this run, with nothing in it."""
+    broker = Broker("rabbitmq", f"{URLS['rabbitmq']}/{_rabbitmq_vhost()}", data_dir)
+    _purge(broker.url)
+    yield broker
+    _purge(broker.url)
+
+
+@cache
+def _rabbitmq_vhost() -> str:
+    """One of this process's own where rabbitmqctl may make it (each of its calls takes seconds); else the server's default one."""
     vhost = f"tollgate-tests-{uuid.uuid4().hex[:12]}"
     user = urlsplit(URLS["rabbitmq"]).username or "guest"
-    if not (_rabbitmqctl("add_vhost", vhost) and _rabbitmqctl("set_permissions", "-p", vhost, user, ".*", ".*", ".*")):
-        vhost = ""
-    broker = Broker("rabbitmq", f"{URLS['rabbitmq']}/{vhost}", data_dir)
-    try:
-        yield broker
-    finally:
-        if vhost:
-            _rabbitmqctl("delete_vhost", vhost)
-        else:
-            _purge(broker.url)
+    if _rabbitmqctl("add_vhost", vhost) and _rabbitmqctl("set_permissions", "-p", vhost, user, ".*", ".*", ".*"):
+        atexit.register(_rabbitmqctl, "delete_vhost", vhost)
+        return vhost
+    return ""
 
 
 def _rabbitmqctl(*arguments: str) -> bool:
@@ -231,12 +236,12 @@ class WorkerProcess:
         self.process.wait(10)
 
     def stop(self) -> None:
-        """Stop it as an operator would; kill it when it does not listen."""
+        """Stop it as an operator would; kill it when it takes its time (on RabbitMQ it looks up every ten seconds)."""
         if self.process is None or self.process.poll() is not None:
             return
         self.process.terminate()
         try:
-            self.process.wait(10)
+            self.process.wait(4)
         except subprocess.TimeoutExpired:
             self.kill()
 
