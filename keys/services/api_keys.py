@@ -85,7 +85,7 @@ def enable(*, api_key: ApiKey, actor: Actor) -> ApiKey:
 def rotate(*, api_key: ApiKey, grace: timedelta, actor: Actor) -> Credential:
     """Give the API key a new credential; the old one goes on working for ``grace`` (0 to 7 days) and then ends.
 
-    A spare makes the new credential work at once. Raises UnableToChangeKey on a pooled tier, while disabled or preparing, when a
+    A spare makes the new credential work at once. It is on the same gateway, so the address stays. Raises UnableToChangeKey on a pooled tier, while disabled or preparing, when a
     rotation is still in its grace period, or when no gateway has room.
     """
     if not timedelta(0) <= grace <= LONGEST_GRACE:
@@ -180,7 +180,7 @@ def _check_rotation(api_key: ApiKey, now: datetime) -> None:
 
 def _fresh_key(api_key: ApiKey, now: datetime) -> GatewayKey:
     try:
-        return placement.silo_or_spare(api_key.tier, now)
+        return placement.silo_or_spare(api_key.tier, now, api_key.gateway_key.gateway_id)
     except placement.NoRoom:
         raise UnableToChangeKey(_("There is no room for another credential just now. Our staff can see this; try again later.")) from None
 

@@ -2,6 +2,7 @@
 
 import uuid
 from datetime import datetime
+from typing import Any
 
 from django.db import connection
 from django.db.models import Count, F, Q, QuerySet
@@ -30,15 +31,14 @@ def leave_slot(gateway_key: GatewayKey, slot: int) -> None:
         FreeSlot.objects.get_or_create(gateway_key=gateway_key, slot=slot, defaults={"pool_id": gateway_key.pool_id})
 
 
-def take_spare(tier: Tier, now: datetime) -> GatewayKey | None:
-    """A spare of the tier that is in service, now a SILO key; None when there is none.
+def take_spare(plans: QuerySet[UsagePlan], now: datetime) -> GatewayKey | None:
+    """A spare of one of these plans that is in service, now a SILO key; None when there is none.
 
     Race: two buyers, one spare. PostgreSQL: the row is locked with SKIP LOCKED, so the second buyer sees the next spare or none. SQLite:
     there is one writer at a time. The role is changed by a conditional update, so a spare that was taken is never taken again.
     """
-    spares = GatewayKey.objects.filter(
-        usage_plan__tier=tier, usage_plan__gateway__accepts_keys=True, role=KeyRole.SPARE, ends_at=None, in_service_at__lte=now
-    ).order_by("in_service_at")
+    spares = GatewayKey.objects.filter(usage_plan__in=plans, role=KeyRole.SPARE, ends_at=None, in_service_at__lte=now)
+    spares = spares.order_by("in_service_at")
     if connection.vendor == "postgresql":
         spares = spares.select_for_update(skip_locked=True, of=("self",))
     spare = spares.first()
@@ -66,16 +66,19 @@ def new_gateway_key(
     )
 
 
-def silo_or_spare(tier: Tier, now: datetime) -> GatewayKey:
+def silo_or_spare(tier: Tier, now: datetime, gateway_id: uuid.UUID | None = None) -> GatewayKey:
     """A gateway key for one tenant alone: a spare that works at once, else one that the workers will make. Raises NoRoom.
+
+    ``gateway_id``: on this gateway and no other, for who calls its address already.
 
     Race: staff retire the tier or change its spares. The tier is held first, so what is read of it stays so until the commit.
     """
     hold_tier(tier.pk)
     tier = Tier.objects.get(pk=tier.pk)
-    spare = take_spare(tier, now)
+    plans = open_plans(tier) if gateway_id is None else open_plans(tier).filter(gateway=gateway_id)
+    spare = take_spare(plans, now)
     if spare is None:
-        spare = new_gateway_key(plan=roomiest_plan(tier), role=KeyRole.SILO, priority=Priority.PURCHASE)
+        spare = new_gateway_key(plan=roomiest_plan(plans), role=KeyRole.SILO, priority=Priority.PURCHASE)
         ring(spare.gateway_id)
     refill_spares(tier)
     return spare
@@ -86,34 +89,36 @@ def open_plans(tier: Tier) -> QuerySet[UsagePlan]:
     return UsagePlan.objects.filter(tier=tier, gateway__accepts_keys=True, gateway__in=tier.stages.values("gateway"))
 
 
-def roomiest_plan(tier: Tier) -> UsagePlan:
-    """The tier's usage plan on the gateway with the most room for gateway keys. Raises NoRoom when none has any.
+def with_room(plans: QuerySet[UsagePlan]) -> QuerySet[Any]:
+    """Each with ``room``: how many gateway keys more its gateway may hold; below 0 where staff lowered the cap.
 
     The count is of keys that exist or shall exist. Two purchases at the very cap may both pass; the gateway itself refuses the
     second key then, and its purchase waits, in words that say so.
     """
-    plans = (
-        open_plans(tier)
-        .annotate(held=Count("gateway__gateway_keys", filter=Q(gateway__gateway_keys__removed_at=None)))
-        .annotate(room=F("gateway__capacity") - F("held"))
-        .order_by("-room", "created_at")
-    )
-    plan = plans.first()
+    held = Count("gateway__gateway_keys", filter=Q(gateway__gateway_keys__removed_at=None))
+    return plans.annotate(held=held).annotate(room=F("gateway__capacity") - F("held"))
+
+
+def roomiest_plan(plans: QuerySet[UsagePlan]) -> UsagePlan:
+    """The usage plan on the gateway with the most room for gateway keys. Raises NoRoom when none has any."""
+    plan = with_room(plans).order_by("-room", "created_at").first()
     if plan is None or plan.room < 1:
         raise NoRoom
     return plan
 
 
 def refill_spares(tier: Tier) -> None:
-    """Make as many spares as the tier's target lacks on each of its gateways. A siloed purchase calls it; so does a new target.
+    """Make as many spares as the tier's target lacks on each of its gateways, as far as there is room. A siloed purchase calls it; so
+    does a new target.
 
     The caller holds the tier.
     """
     if tier.retired_at is not None or not tier.spare_target:
         return
-    for plan in open_plans(tier):
+    for plan in with_room(open_plans(tier)):
         have = GatewayKey.objects.filter(usage_plan=plan, role=KeyRole.SPARE, ends_at=None).count()
-        for _ in range(tier.spare_target - have):
+        lacking = min(tier.spare_target - have, plan.room)
+        for _ in range(lacking):
             new_gateway_key(plan=plan, role=KeyRole.SPARE, priority=Priority.SPARE)
-        if have < tier.spare_target:
+        if lacking > 0:
             ring(plan.gateway_id)

@@ -4,10 +4,10 @@ import pytest
 from django.utils import timezone
 
 from keys.models import ApiKey, FreeSlot, GatewayKey, Priority, Status
-from keys.services import api_keys
+from keys.services import api_keys, catalog
 from tenants.audit import SYSTEM
 from tenants.models import AuditEvent
-from tests.support.factories import bring_into_service, buy, make_tenant, make_tier
+from tests.support.factories import bring_into_service, buy, make_gateway, make_stage, make_tenant, make_tier
 
 pytestmark = pytest.mark.django_db
 
@@ -189,3 +189,15 @@ def test_refusals_do_not_tell_how_a_tier_is_isolated(message: str) -> None:
         getattr(api_keys, message)(api_key=key, actor=SYSTEM, **extra)
 
     assert not any(word in str(refused.value).lower() for word in ("pool", "silo", "shared", "share"))
+
+
+def test_rotated_key_stays_on_its_gateway() -> None:
+    stage, roomier = make_stage(), make_stage(make_gateway(capacity=20_000), rest_api_id="other")
+    tier = make_tier(stage=stage)
+    api_key = buy(make_tenant(), tier)
+    bring_into_service()
+    catalog.serve_stages(tier=tier, stages=[stage, roomier], actor=SYSTEM)
+
+    credential = api_keys.rotate(api_key=api_key, grace=timedelta(hours=1), actor=SYSTEM)
+
+    assert credential.gateway_key.gateway_id == stage.gateway_id

@@ -150,3 +150,9 @@ def test_gateway_that_the_tier_no_longer_serves_gets_no_new_keys() -> None:
 
     assert api_key.gateway_key.gateway_id == stage.gateway_id
     assert selectors.endpoint_of(api_key) == stage
+
+
+def test_spares_fill_no_more_than_the_room_that_is_left() -> None:
+    tier = make_tier(stage=make_stage(make_gateway(capacity=3)), spare_target=5)
+
+    assert GatewayKey.objects.filter(usage_plan__tier=tier, role=KeyRole.SPARE).count() == 3
