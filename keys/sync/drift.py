@@ -37,12 +37,16 @@ class DesiredPlan:
 
 @dataclass(frozen=True, slots=True)
 class Desired:
-    """All of it. ``known_ids`` and ``known_names`` also hold what is being worked on: that is neither missing nor extra."""
+    """All of it. ``known_ids`` and ``known_names`` also hold what is being worked on: that is neither missing nor extra.
+
+    ``key_mark`` begins the names of our keys, and of nobody else's.
+    """
 
     keys: Sequence[DesiredKey]
     plans: Sequence[DesiredPlan]
     known_ids: frozenset[str]
     known_names: frozenset[str]
+    key_mark: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +103,7 @@ def _plans(desired: Desired, remote: Remote) -> list[Difference]:
         elif plan_patches(there.spec, plan.spec):
             before, after = describe(there.spec), describe(plan.spec)
             found.append(Difference(Kind.PLAN_DIFFERS, plan.row_id, there.id, plan.spec.name, before, after))
-    extra = (plan for plan in remote.plans if _is_extra(plan.id, plan.spec.name, desired))
+    extra = (plan for plan in remote.plans if _is_extra(plan.id, plan.spec.name, desired, MARK))
     return found + [Difference(Kind.PLAN_EXTRA, None, plan.id, plan.spec.name) for plan in extra]
 
 
@@ -118,7 +122,9 @@ def _keys(desired: Desired, remote: Remote) -> list[Difference]:
     found += _memberships(wanted, there, remote.members)
     extra = (there[remote_id] for remote_id in there.keys() - desired.known_ids)
     return found + [
-        Difference(Kind.EXTRA, None, each.id, each.name, _switch(each.enabled)) for each in extra if _is_extra(each.id, each.name, desired)
+        Difference(Kind.EXTRA, None, each.id, each.name, _switch(each.enabled))
+        for each in extra
+        if _is_extra(each.id, each.name, desired, desired.key_mark)
     ]
 
 
@@ -144,8 +150,8 @@ def _memberships(
     return found
 
 
-def _is_extra(remote_id: str, name: str, desired: Desired) -> bool:
-    return name.startswith(MARK) and remote_id not in desired.known_ids and name not in desired.known_names
+def _is_extra(remote_id: str, name: str, desired: Desired, mark: str) -> bool:
+    return name.startswith(mark) and remote_id not in desired.known_ids and name not in desired.known_names
 
 
 def _switch(enabled: bool) -> str:  # noqa: FBT001 - it is what is switched

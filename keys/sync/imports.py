@@ -51,7 +51,7 @@ def import_keys(session: Session, least: Priority) -> bool:
 
 
 def _import(session: Session, rows: list[GatewayKey]) -> None:
-    outcome.named(session, rows, new_batch())
+    outcome.named(session, rows, new_batch(session.gateway.pk))
     sent = Sender(session).send(rows)
     try:
         unseen = _settle(session, sent)

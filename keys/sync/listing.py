@@ -8,7 +8,7 @@ from keys.gateway.errors import Kind, NotFound, TryLater
 from keys.models import Gateway, GatewayKey, UsagePlan
 from keys.sync.drift import Desired, DesiredKey, DesiredPlan, Difference, Remote
 from keys.sync.drift import Kind as Drift
-from keys.sync.names import MARK
+from keys.sync.names import MARK, mark_of
 from keys.sync.plans import desired_spec
 from keys.sync.session import Session
 
@@ -35,6 +35,7 @@ def read_desired(gateway: Gateway) -> Desired:
         plans=[DesiredPlan(plan.pk, plan.remote_id, desired_spec(plan)) for plan in plans if plan.remote_id],
         known_ids=frozenset([remote_id for remote_id, _name in known] + [plan.remote_id for plan in plans]),
         known_names=frozenset([name for _remote_id, name in known] + [plan.remote_name for plan in plans]),
+        key_mark=mark_of(gateway.pk),
     )
 
 

@@ -26,6 +26,7 @@ def world(keys: int, plans: int = 3) -> tuple[Desired, Remote]:
         plans=wanted_plans,
         known_ids=frozenset([key.remote_id for key in wanted] + [plan.remote_id for plan in wanted_plans]),
         known_names=frozenset([key.name for key in wanted] + [plan.spec.name for plan in wanted_plans]),
+        key_mark="tollgate-",
     )
     remote = Remote(
         keys=[RemoteKey(key.remote_id, key.name, key.enabled) for key in wanted],

@@ -8,6 +8,7 @@ from keys.gateway.client import GatewayClient
 from keys.models import Finding, FindingKind, Gateway, GatewayKey, ReconcileRun, Tier, UsagePlan
 from keys.services import api_keys, gateways
 from keys.sync.converge import converge, reconcile
+from keys.sync.names import mark_of
 from tenants.audit import SYSTEM
 from tests.keys.sync.conftest import remote_keys, value_of
 from tests.support.factories import buy, make_tenant, make_tier
@@ -34,8 +35,9 @@ def statuses(sandbox: SandboxProcess) -> set[int]:
     return {sandbox.invoke(value_of(key)).status for key in GatewayKey.objects.filter(removed_at=None)}
 
 
-def stray(sandbox: SandboxProcess, name: str = "tollgate-99999999-stray") -> str:
-    return str(sandbox.client().create_api_key(name=name, enabled=True)["id"])
+def stray(sandbox: SandboxProcess, name: str = "stray") -> str:
+    mark = mark_of(Gateway.objects.get().pk)
+    return str(sandbox.client().create_api_key(name=f"{mark}99999999-{name}", enabled=True)["id"])
 
 
 def test_nothing_is_found_where_nothing_differs(busy: Gateway, sandbox: SandboxProcess) -> None:
@@ -169,7 +171,7 @@ def test_extra_key_that_somebody_deleted_is_over(busy: Gateway, sandbox: Sandbox
 
 
 def test_too_many_extra_keys_are_left_alone(busy: Gateway, sandbox: SandboxProcess) -> None:
-    extras = [stray(sandbox, f"tollgate-99999999-{number}") for number in range(6)]
+    extras = [stray(sandbox, f"{number}") for number in range(6)]
 
     run = reconcile(busy.pk)
 
@@ -183,7 +185,7 @@ def test_too_many_extra_keys_are_left_alone(busy: Gateway, sandbox: SandboxProce
 
 def test_too_many_deletions_are_refused(busy: Gateway, sandbox: SandboxProcess, settings: Any) -> None:
     settings.QUARANTINE_SECONDS = 0
-    extras = {stray(sandbox, f"tollgate-99999999-{number}") for number in range(6)}
+    extras = {stray(sandbox, f"{number}") for number in range(6)}
     reconcile(busy.pk, most_deletions=6)
 
     reconcile(busy.pk)
@@ -279,3 +281,11 @@ def test_removed_key_that_came_back_is_extra(busy: Gateway, tier: Tier, sandbox:
 
     assert remote_keys(sandbox)[again]["enabled"] is False
     assert Finding.objects.get().kind == FindingKind.EXTRA
+
+
+def test_keys_of_another_tollgate_in_the_account_are_left_alone(busy: Gateway, sandbox: SandboxProcess) -> None:
+    theirs = str(sandbox.client().create_api_key(name="tollgate-0badcafe-99999999-theirs", enabled=True)["id"])
+
+    assert findings(reconcile(busy.pk)) == []
+
+    assert remote_keys(sandbox)[theirs]["enabled"]
