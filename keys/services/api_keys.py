@@ -85,8 +85,8 @@ def enable(*, api_key: ApiKey, actor: Actor) -> ApiKey:
 def rotate(*, api_key: ApiKey, grace: timedelta, actor: Actor) -> Credential:
     """Give the API key a new credential; the old one goes on working for ``grace`` (0 to 7 days) and then ends.
 
-    A spare makes the new credential work at once. It is on the same gateway, so the address stays. Raises UnableToChangeKey on a pooled tier, while disabled or preparing, when a
-    rotation is still in its grace period, or when no gateway has room.
+    It is on the same gateway, so the address stays. A spare makes it work at once. Raises UnableToChangeKey on a pooled tier, while
+    disabled or preparing, when a rotation is still in its grace period, or when the gateway has no room.
     """
     if not timedelta(0) <= grace <= LONGEST_GRACE:
         raise UnableToChangeKey(_("The old credential can go on working for at most 7 days."))

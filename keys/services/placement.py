@@ -2,7 +2,7 @@
 
 import uuid
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from django.db import connection
 from django.db.models import Count, F, Q, QuerySet
@@ -101,10 +101,10 @@ def with_room(plans: QuerySet[UsagePlan]) -> QuerySet[Any]:
 
 def roomiest_plan(plans: QuerySet[UsagePlan]) -> UsagePlan:
     """The usage plan on the gateway with the most room for gateway keys. Raises NoRoom when none has any."""
-    plan = with_room(plans).order_by("-room", "created_at").first()
+    plan: Any = with_room(plans).order_by("-room", "created_at").first()
     if plan is None or plan.room < 1:
         raise NoRoom
-    return plan
+    return cast("UsagePlan", plan)
 
 
 def refill_spares(tier: Tier) -> None:
