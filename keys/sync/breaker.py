@@ -4,6 +4,7 @@ Its state stands on the gateway's row (``failures``, ``resume_at``), so it outli
 """
 
 import uuid
+from datetime import datetime
 
 import structlog
 from django.db.models import QuerySet
@@ -26,13 +27,21 @@ class CircuitOpen(Exception):
     """The gateway is left alone until ``Gateway.resume_at``."""
 
 
+def is_left_alone(gateway: Gateway, now: datetime) -> bool:
+    """Whether the gateway is not to be called now. A person who asked for a reconcile since the last failure gets one try at once."""
+    asked, failed = gateway.reconcile_requested_at, gateway.last_error_at
+    if gateway.resume_at is None or gateway.resume_at <= now:
+        return False
+    return asked is None or failed is None or asked <= failed
+
+
 class Breaker:
     """Counts failures of the gateway, or of the way to it, in a row. Writes only when something changes."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway_id: uuid.UUID = gateway.pk
         self._failures = gateway.failures
-        self._is_open = gateway.resume_at is not None and gateway.resume_at > timezone.now()
+        self._is_open = is_left_alone(gateway, timezone.now())
 
     def check(self) -> None:
         """Raises CircuitOpen during a pause."""

@@ -7,6 +7,7 @@ from django.conf import settings
 from django.db.models import F, Q, QuerySet
 
 from keys.models import Gateway, GatewayKey, ReconcileRun, UsagePlan
+from keys.sync.breaker import is_left_alone
 
 # After a comparison that failed, the next one waits this long.
 RECONCILE_AGAIN = timedelta(seconds=60)
@@ -63,7 +64,7 @@ def anything(gateway: Gateway, now: datetime) -> bool:
     """Whether a worker should look after this gateway now. Not while one does, nor while it is left alone after failures."""
     if gateway.lease_owner and gateway.lease_expires_at is not None and gateway.lease_expires_at > now:
         return False
-    if gateway.resume_at is not None and gateway.resume_at > now:
+    if is_left_alone(gateway, now):
         return False
     clocks = heartbeat_is_due(gateway, now) or usage_is_due(gateway, now) or reconcile_is_due(gateway, now)
     return clocks or has_rows(gateway.pk, now)

@@ -10,6 +10,7 @@ from keys.models import Gateway, GatewayKey, Tier, UsagePlan
 from keys.services import api_keys, catalog, gateways
 from keys.sync.breaker import LONGEST_PAUSE_SECONDS, THRESHOLD
 from keys.sync.converge import converge
+from keys.sync.sweep import sweep
 from tenants.audit import SYSTEM
 from tests.keys.sync.conftest import remote_keys, retry_now, value_of
 from tests.support.factories import buy, make_tenant, make_tier
@@ -283,3 +284,29 @@ def test_pause_is_short_for_trouble_of_the_gateway(converged: Gateway, tier: Tie
     key = GatewayKey.objects.get()
     assert key.next_try_at is not None
     assert key.next_try_at <= timezone.now() + timedelta(seconds=LONGEST_PAUSE_SECONDS)
+
+
+def test_staff_who_ask_get_one_try_during_the_pause(converged: Gateway, tier: Tier, sandbox: SandboxProcess) -> None:
+    bought = [buy(make_tenant(), tier) for _ in range(THRESHOLD)]
+    converge(converged.pk)
+    for each in bought:
+        api_keys.revoke(api_key=each, actor=SYSTEM)
+    sandbox.fault(kind="error", status=500)
+    converge(converged.pk)
+    assert sweep() == []
+    before = sum(sandbox.state()["calls"].values())
+
+    gateways.request_reconcile(gateway=converged, actor=SYSTEM)
+    assert sweep() == [converged.pk]
+    GatewayKey.objects.update(next_try_at=None)
+    converge(converged.pk)
+    converge(converged.pk)
+
+    assert sum(sandbox.state()["calls"].values()) - before == 1
+
+    sandbox.clear_faults()
+    gateways.request_reconcile(gateway=converged, actor=SYSTEM)
+    GatewayKey.objects.update(next_try_at=None)
+    converge(converged.pk)
+
+    assert remote_keys(sandbox) == {}
