@@ -119,8 +119,9 @@ def usage_days(api_key: ApiKey, now: datetime, days: int = 14) -> list[tuple[dat
 
 
 def history_of(api_key: ApiKey, limit: int = 50) -> list[AuditEvent]:
-    """What was done with an API key, newest first."""
-    return list(AuditEvent.objects.filter(target_type="apikey", target_id=str(api_key.pk)).order_by("-created_at")[:limit])
+    """What was done with an API key, newest first, each with its actor."""
+    events = AuditEvent.objects.filter(target_type="apikey", target_id=str(api_key.pk)).select_related("actor")
+    return list(events.order_by("-created_at")[:limit])
 
 
 def connect_sources() -> list[str]:

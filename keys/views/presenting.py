@@ -77,8 +77,15 @@ class HistoryLine:
 
 
 def history_lines(events: Sequence[AuditEvent]) -> list[HistoryLine]:
-    """The audit trail in plain past tense. An action that this page does not know is shown by its name."""
-    return [HistoryLine(at=event.created_at, who=event.actor_label, what=_what_happened(event)) for event in events]
+    """The audit trail in plain past tense. The events' actors must be selected with them."""
+    return [HistoryLine(at=event.created_at, who=_who(event), what=_what_happened(event)) for event in events]
+
+
+def _who(event: AuditEvent) -> str:
+    """A tenant reads the addresses of its own people only: those who run the portal have no names here, nor do its commands."""
+    if event.actor is None:
+        return _("System")
+    return _("Tollgate staff") if event.actor.is_staff else event.actor_label
 
 
 def _what_happened(event: AuditEvent) -> str:
@@ -90,8 +97,9 @@ def _what_happened(event: AuditEvent) -> str:
         "api_key.rotated": _("Rotated"),
         "api_key.revoked": _("Revoked"),
         "api_key.revealed": _("Credential read"),
+        "api_key.moved": _("Given a new credential by our staff"),
     }
-    text = texts.get(event.action, event.action)
+    text = texts.get(event.action, event.action)  # an action that this page does not know is shown by its name
     before, after = event.data.get("before"), event.data.get("after")
     if event.action == "api_key.rotated" and before and after:
         return _("Rotated: ...%(before)s was replaced by ...%(after)s") % {"before": before, "after": after}

@@ -8,8 +8,9 @@ from pytest_django import DjangoAssertNumQueries
 
 from keys.models import ApiKey, Tier, UsageDay
 from keys.services import api_keys
-from tenants.audit import SYSTEM
-from tenants.models import Tenant
+from tenants.audit import SYSTEM, Actor, record
+from tenants.models import Membership, Tenant, User
+from tests.support.cast import make_member
 from tests.support.factories import bring_into_service, buy, make_tier
 
 # Session, person, membership (with its tenant), count, page of keys, usage of their gateway keys.
@@ -176,3 +177,38 @@ def test_search_for_what_no_database_can_hold_finds_what_remains_of_it(client_of
     answer = client_of_alice.get(reverse("keys:list"), {"q": f"\0{shop.name}\0"})
     assert answer.status_code == 200
     assert f'<tr id="row-{shop.pk}"' in answer.content.decode()
+
+
+def test_history_names_no_staff_and_no_commands(client_of_alice: Client, shop: ApiKey, sam: User) -> None:
+    def happened(action: str, actor: Actor) -> None:
+        record(actor=actor, action=action, target=shop, tenant=shop.tenant)
+
+    happened("api_key.disabled", Actor(user=sam, label=sam.email))
+    happened("api_key.moved", Actor.command("resize_pool"))
+    page = client_of_alice.get(reverse("keys:detail", args=[shop.pk])).content.decode()
+    assert "Tollgate staff" in page
+    assert "Given a new credential by our staff" in page
+    assert "System" in page
+    assert sam.email not in page
+    assert "manage.py" not in page
+
+
+def test_history_names_colleagues(client_of_alice: Client, shop: ApiKey, alice: User) -> None:
+    api_keys.disable(api_key=shop, actor=Actor(user=alice, label=alice.email))
+    client_of_alice.logout()
+    bob = make_member("ben@example.com", shop.tenant)
+    client_of_alice.force_login(bob)
+    assert alice.email in client_of_alice.get(reverse("keys:detail", args=[shop.pk])).content.decode()
+
+
+def test_empty_list_offers_a_viewer_no_purchase(client: Client, bob: User) -> None:
+    client.force_login(bob)
+    page = client.get(reverse("keys:list")).content.decode()
+    assert "Your role may look and not buy" in page
+
+
+def test_menu_switches_organisations_where_there_are_several(client_of_alice: Client, alice: User, outsiders: Tenant) -> None:
+    switch = reverse("tenants:switch")
+    assert switch not in client_of_alice.get(reverse("keys:list")).content.decode()
+    Membership.objects.create(user=alice, tenant=outsiders)
+    assert switch in client_of_alice.get(reverse("keys:list")).content.decode()
