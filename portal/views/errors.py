@@ -1,5 +1,6 @@
 """Error pages. 400, 500 and 503 are drawn without user, database or session: those may be what is broken."""
 
+import math
 import sys
 
 import structlog
@@ -14,6 +15,7 @@ from tenants.current import Refused
 from tenants.ratelimits import TooManyTries
 
 RETRY_AFTER_SECONDS = 30
+SECONDS_COUNTED_SINGLY = 90  # a longer wait is told in minutes
 
 
 def _still_page(template: str, status: int) -> HttpResponse:
@@ -44,14 +46,16 @@ def ratelimited(request: HttpRequest, exception: Exception | None = None) -> Htt
         "buy": _("buying keys"),
         "reveal": _("revealing credentials"),
         "rotate": _("rotating credentials"),
+        "switch": _("turning keys on and off"),
         "sign-up": _("creating accounts"),
         "sign-in": _("signing in"),
         "reset": _("resetting passwords"),
         "reauthenticate": _("confirming that it is you"),
     }
     seconds = exception.seconds if isinstance(exception, TooManyTries) else None
+    minutes = math.ceil(seconds / 60) if seconds and seconds > SECONDS_COUNTED_SINGLY else None
     name = names.get(exception.group, "") if isinstance(exception, TooManyTries) else ""
-    response = render(request, "429.html", {"limit_name": name, "retry_after": seconds}, status=429)
+    response = render(request, "429.html", {"limit_name": name, "retry_after": seconds, "retry_minutes": minutes}, status=429)
     response.headers["Retry-After"] = str(seconds or 60)
     return response
 

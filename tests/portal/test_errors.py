@@ -3,6 +3,7 @@
 import sqlite3
 
 import pytest
+from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import PermissionDenied
 from django.db import InterfaceError, OperationalError, ProgrammingError
 from django.http import HttpRequest, HttpResponse
@@ -14,7 +15,9 @@ from portal.reports import NoSecretsFilter
 from portal.unavailable import is_unavailable
 from portal.urls import handler400, handler403, handler404, handler500  # noqa: F401 - Django looks for them here
 from portal.urls import urlpatterns as real_urls
+from portal.views.errors import ratelimited
 from tenants.models import User
+from tenants.ratelimits import TooManyTries
 
 
 def breaks(request: HttpRequest) -> HttpResponse:
@@ -129,3 +132,24 @@ def test_error_reports_hold_no_variables_and_no_form_fields() -> None:
     settings = report.get_safe_settings()
     hidden = ["SECRET_KEY", "ENCRYPTION_KEYS", "DATABASE_URL", "CACHES", "INSECURE_ENCRYPTION_KEY", "EMAIL_URL", "CELERY_BROKER_URL"]
     assert {settings[name] for name in hidden} == {report.cleansed_substitute}
+
+
+def test_staff_pages_refuse_without_speaking_of_roles(client: Client, alice: User) -> None:
+    client.force_login(alice)
+
+    answer = client.get("/staff/", follow=True)
+
+    assert answer.status_code == 403
+    assert "those who run this portal" in answer.text
+    assert "Your role" not in answer.text
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(1, "in 1 second."), (59, "in 59 seconds."), (225, "in 4 minutes.")])
+def test_429_says_when_to_try_again(rf: RequestFactory, seconds: int, words: str) -> None:
+    request = rf.get("/accounts/login/")
+    request.user = AnonymousUser()
+
+    answer = ratelimited(request, TooManyTries("sign-in", seconds))
+
+    assert f"Try again {words}" in answer.text
+    assert answer["Retry-After"] == str(seconds)

@@ -60,7 +60,7 @@ def test_failed_sign_ins_are_limited_by_allauth_too(client: Client, alice: User)
 
     answer = sign_in(client, alice.email, PASSWORD, address="198.51.100.50")
 
-    assert "Too many failed login attempts" in answer.text
+    assert "Too many tries to sign in" in answer.text
     assert "_auth_user_id" not in client.session
 
 

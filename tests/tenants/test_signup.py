@@ -165,3 +165,15 @@ def test_sign_ups_at_the_same_time_make_one_person() -> None:
 
     assert sorted(outcomes) == ["made", "taken", "taken", "taken"]
     assert (User.objects.count(), Tenant.objects.count(), Membership.objects.count()) == (1, 1, 1)
+
+
+def test_sign_in_that_fails_is_told_in_our_words(client: Client, alice: User) -> None:
+    answer = client.post("/accounts/login/", {"login": alice.email, "password": "not-the-password"})
+
+    assert "No account has this address and this password." in answer.text
+
+
+def test_sign_up_sends_who_is_signed_in_to_the_keys(client: Client, alice: User) -> None:
+    client.force_login(alice)
+
+    assert client.get("/accounts/signup/")["Location"] == client.get("/accounts/login/")["Location"] == "/keys/"

@@ -11,6 +11,7 @@ from keys.models import ApiKey
 from keys.services import api_keys
 from tenants.audit import SYSTEM
 from tenants.models import AuditEvent
+from tenants.reauth import SIGNED_IN_AT
 
 JSON = {"Accept": "application/json"}
 HTMX = {"HX-Request": "true"}
@@ -29,6 +30,7 @@ def grow_old(client: Client) -> None:
     session = client.session
     for record in session["account_authentication_methods"]:
         record["at"] = time.time() - 3600
+    session[SIGNED_IN_AT] = time.time() - 3600
     session.save()
 
 
