@@ -5,8 +5,6 @@ import { setUpCopy } from "./copy.js";
 
 const UPDATE_TIMES_MS = 30_000;
 
-export { announce };
-
 /** A form is sent once: a second press does nothing until the page is shown again. */
 function setUpForms() {
   document.addEventListener("submit", (event) => {

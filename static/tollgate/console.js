@@ -1,5 +1,5 @@
 // The console: one call or a burst, from this browser to the gateway, shown as it went over the wire and explained in words.
-import { announce } from "./app.js";
+import { announce } from "./announce.js";
 import { TokenBucket } from "./bucket.js";
 import { CallChart } from "./chart.js";
 import { burstThatFinds, durationText, explanationOf, fill, kindOf, median, refill } from "./console/answers.js";
@@ -257,8 +257,8 @@ class Console {
   }
 
   summarise(tally, burst, took) {
-    const other = tally.quota + tally.refused + tally.failed;
-    const figures = fill(this.words.state[other ? "figures_other" : "figures"], { ...tally, other });
+    const kinds = Object.keys(tally).filter((kind) => kind === "ok" || tally[kind]);
+    const figures = kinds.map((kind) => fill(this.words.state[`count_${kind}`], { count: tally[kind] })).join(", ");
     const values = { figures, sent: burst.sent, count: burst.count, rate: this.key.rate, took: durationText(took, this.words.time) };
     const calm = burst.sent === tally.ok;
     const { title, text } = this.words.explain[burst.stopped ? "stopped" : calm ? "calm" : "burst"];

@@ -89,3 +89,10 @@ def test_mailbox_exists_in_demo_mode_alone(client: Client, mail_dir: Path, setti
 
     assert client.get("/_mail/").status_code == 404
     assert client.get(f"/_mail/{name}-0/").status_code == 404
+
+
+def test_mail_keeps_its_lines(client: Client, mail_dir: Path, db: None) -> None:
+    send_mail("Lines", "One\n\nTwo\n\n--\nTollgate", None, ["alice@example.com"])
+    (mail,) = client.get("/_mail/").context["mails"]
+
+    assert '<div class="mail-text">One\n\nTwo\n\n--\nTollgate' in client.get(f"/_mail/{mail.name}/").text

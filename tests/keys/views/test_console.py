@@ -1,6 +1,7 @@
 import json
 import re
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.test import Client
 from django.urls import reverse
@@ -83,3 +84,9 @@ def test_console_has_no_inline_script_or_style(client_of_alice: Client, acme: Te
     page = client_of_alice.get(reverse("keys:console")).content.decode()
     assert re.findall(r"<script(?![^>]*\bsrc=)[^>]*>", page) == ['<script id="console-data" type="application/json">']
     assert not re.search(r"<style|\sstyle=|\son\w+=", page)
+
+
+def test_console_may_call_every_address_that_it_shows(client_of_alice: Client, shop: ApiKey, stall: ApiKey) -> None:
+    answer = client_of_alice.get(reverse("keys:console"))
+    addresses = {urlsplit(key["url"]) for key in data_of(answer.content.decode())["keys"].values()}
+    assert {f"{address.scheme}://{address.netloc}" for address in addresses} <= set(connect_source(answer).split())

@@ -1,3 +1,6 @@
+import re
+
+import pytest
 from django.test import Client
 
 from keys.models import ApiKey, Tier
@@ -34,3 +37,10 @@ def test_tiers_leaves_out_a_retired_tier(client: Client, premium: Tier) -> None:
 
 def test_tiers_without_any_says_what_to_do(client: Client, db: None) -> None:
     assert "Come back a little later" in client.get("/tiers/").content.decode()
+
+
+@pytest.mark.parametrize("path", ["/", "/tiers/"])
+def test_comparison_does_not_say_how_tiers_are_built(client: Client, free: Tier, path: str) -> None:
+    page = client.get(path).content.decode()
+    assert free.name in page
+    assert not re.search(r"pool|silo|shared", page, re.IGNORECASE)
