@@ -18,8 +18,7 @@ run: $(VENV)/.run-is-installed ## Start everything on this machine (PORT, SANDBO
 	@exec $(BIN)/python -m portal.laptop
 
 test: $(VENV)/.dev-is-installed ## Run every test that can run here: on SQLite, then what concerns the database on PostgreSQL
-	$(BIN)/pytest -n $(JOBS) -m "not slow and not postgres"
-	$(BIN)/pytest -m "slow and not postgres"
+	$(BIN)/pytest -n $(JOBS) -m "not postgres"
 	@if url=$$($(BIN)/python -m tests.support.services postgres); then \
 	  echo "$(BIN)/pytest -m 'postgres or flow'  (PostgreSQL)"; \
 	  TEST_DATABASE_URL=$$url $(BIN)/pytest -m "postgres or flow"; \

@@ -15,7 +15,7 @@ from keys.services import api_keys
 from tenants.audit import SYSTEM
 from tenants.models import User
 from tests.support.sandbox import SandboxProcess
-from tests.support.services import Broker, wait_until
+from tests.support.services import Broker, is_at_rest, wait_until
 
 FLOW_SECONDS = 20
 
@@ -23,9 +23,10 @@ FLOW_SECONDS = 20
 class World:
     """Alice at the portal, with the sandbox behind it."""
 
-    def __init__(self, client: Client, sandbox: SandboxProcess) -> None:
+    def __init__(self, client: Client, sandbox: SandboxProcess, broker: Broker) -> None:
         self.client = client
         self.sandbox = sandbox
+        self.broker = broker
 
     def buy(self, slug: str, *, name: str = "Shop", token: uuid.UUID | None = None) -> ApiKey:
         """Buy through the page, as a browser would."""
@@ -52,6 +53,12 @@ class World:
         from keys.selectors import oldest_pending_at  # read anew at each look
 
         wait_until(lambda: oldest_pending_at() is None, seconds=FLOW_SECONDS, what="quiet")
+        self.rest()
+
+    def rest(self) -> None:
+        """Wait until the workers have written down what they found (file broker)."""
+        if self.broker.kind == "file":
+            wait_until(lambda: is_at_rest(self.broker), seconds=FLOW_SECONDS, what="workers with nothing in hand")
 
     def answers(self, value: str, status: int) -> None:
         """Wait until a call with this credential is answered so."""
@@ -75,12 +82,12 @@ def stage_environment(sandbox: SandboxProcess, monkeypatch: pytest.MonkeyPatch, 
         monkeypatch.setenv(name, value)
 
 
-def _world(alice: User, sandbox: SandboxProcess) -> World:
+def _world(alice: User, sandbox: SandboxProcess, broker: Broker) -> World:
     call_command("register_gateway", propagation=0, name="Sandbox", verbosity=0)
     call_command("seed_tiers", verbosity=0)
     client = Client()
     client.post("/accounts/login/", {"login": alice.email, "password": "correct-horse-battery"})
-    return World(client, sandbox)
+    return World(client, sandbox, broker)
 
 
 @pytest.fixture
@@ -92,7 +99,7 @@ def world(
     standing_worker: Broker,
 ) -> World:
     """On the file broker, once the workers have made what the tiers need."""
-    world = _world(alice, sandbox)
+    world = _world(alice, sandbox, standing_worker)
     world.settle()
     return world
 
@@ -108,7 +115,7 @@ def world_on_each_broker(
 ) -> World:
     """On each kind of broker in turn."""
     celery_worker_process(broker)
-    world = _world(alice, sandbox)
+    world = _world(alice, sandbox, broker)
     world.settle()
     return world
 

@@ -107,6 +107,7 @@ def test_gateway_that_refuses_leaves_no_key_that_nobody_sees(world: World) -> No
 
     world.post(api_key, "revoke")
     wait_until(lambda: world.sandbox.state()["calls"].get("DeleteApiKey", 0) >= 1, seconds=20, what="a first try")
+    world.rest()
 
     row = GatewayKey.objects.get(pk=api_key.gateway_key_id)
     assert row.removed_at is None

@@ -120,6 +120,13 @@ def used_by_this_process(broker: Broker) -> Iterator[None]:
         switch(*before)
 
 
+def is_at_rest(broker: Broker) -> bool:
+    """Whether the workers of a file broker have nothing in hand and nothing waits for them."""
+    from portal.spool import Spool  # the project is imported once Django is set up
+
+    return Spool(broker.data_dir / "broker").is_idle()
+
+
 @contextmanager
 def redis_broker(data_dir: Path) -> Iterator[Broker]:
     """One of Redis's databases 9 to 15 that no other test run uses."""
@@ -308,13 +315,9 @@ def standing_worker(_standing_worker: Broker, sandbox: SandboxProcess, transacti
     """A real worker on the file broker that hears what the test commits. It works only when it is rung: there is no beat."""
     with used_by_this_process(_standing_worker):
         yield _standing_worker
-    from portal.spool import Spool  # Django is set up by then
-
     # The tables are emptied next: what is still at work on them would meet that in a deadlock.
     sandbox.clear_faults()
-    spool = Spool(_standing_worker.data_dir / "broker")
-    spool.purge("sync")
-    wait_until(spool.is_idle, seconds=WORKER_SECONDS, what="a worker with nothing in hand")
+    wait_until(lambda: is_at_rest(_standing_worker), seconds=WORKER_SECONDS, what="a worker with nothing in hand")
 
 
 if __name__ == "__main__":
