@@ -105,9 +105,10 @@ def free_unheld_slots(pool: Pool, *, first: int, end: int, positions: Iterable[i
         keys = keys.filter(position__in=list(positions))
     found = 0
     for key in keys:
+        # Listed first: a purchase takes a slot from the list and then holds it, so one that happens in between is seen holding it.
+        listed = set(FreeSlot.objects.filter(gateway_key=key, slot__gte=first, slot__lt=end).values_list("slot", flat=True))
         held = ApiKey.objects.filter(gateway_key=key, slot__gte=first, slot__lt=end).values_list("slot", flat=True)
-        listed = FreeSlot.objects.filter(gateway_key=key, slot__gte=first, slot__lt=end).values_list("slot", flat=True)
-        gaps = set(range(first, end)).difference(held, listed)
+        gaps = set(range(first, end)).difference(listed, held)
         FreeSlot.objects.bulk_create(
             [FreeSlot(pool=pool, gateway_key=key, slot=slot) for slot in sorted(gaps)], batch_size=1000, ignore_conflicts=True
         )

@@ -79,6 +79,8 @@ def try_again(*, gateway: Gateway, actor: Actor) -> None:
             want(plan)
         for gateway_key in gateway.gateway_keys.filter(removed_at=None).exclude(last_error=""):
             want(gateway_key)
+        # A worker that leaves the gateway alone after failures makes one try when somebody asks for a comparison.
+        Gateway.objects.filter(pk=gateway.pk).update(reconcile_requested_at=timezone.now())
         record(actor=actor, action="gateway.retried", target=gateway)
         ring(gateway.pk)
 
