@@ -22,6 +22,7 @@ from tenants.current import TenantRequest, tenant_required
 from tenants.models import Role
 from tenants.ratelimits import limited
 
+# Each switch costs a call at the gateway before anything that others wait for, so nobody may keep it busy with them.
 page_and_action = require_http_methods(["GET", "HEAD", "POST"])
 
 
@@ -43,6 +44,7 @@ def rename_key(request: TenantRequest, pk: uuid.UUID) -> HttpResponse:
 
 @page_and_action
 @tenant_required(role=Role.MEMBER)
+@limited(group="switch", rate="30/m", key="user", method="POST")
 def disable_key(request: TenantRequest, pk: uuid.UUID) -> HttpResponse:
     """Let the gateway refuse calls with the key, until it is enabled again."""
     api_key = selectors.api_key_of(request.tenant, pk)
@@ -53,6 +55,7 @@ def disable_key(request: TenantRequest, pk: uuid.UUID) -> HttpResponse:
 
 @page_and_action
 @tenant_required(role=Role.MEMBER)
+@limited(group="switch", rate="30/m", key="user", method="POST")
 def enable_key(request: TenantRequest, pk: uuid.UUID) -> HttpResponse:
     """Let the gateway answer calls with the key again."""
     api_key = selectors.api_key_of(request.tenant, pk)

@@ -1,6 +1,7 @@
 from datetime import timedelta
 
 import pytest
+import time_machine
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -109,3 +110,10 @@ def test_rotating_is_limited_by_the_minute(client_of_alice: Client, acme: Tenant
     api_key = buy(acme, make_tier(slug="slow"))
     url = reverse("keys:rotate", args=[api_key.pk])
     assert [client_of_alice.post(url, {"grace": "0"}).status_code for _ in range(11)] == [200] * 10 + [429]
+
+
+def test_switching_a_key_on_and_off_for_ever_is_limited(client_of_alice: Client, shop: ApiKey) -> None:
+    with time_machine.travel(timezone.now().replace(second=0), tick=False):
+        answers = [client_of_alice.post(reverse(f"keys:{verb}", args=[shop.pk])).status_code for verb in ("disable", "enable") * 16]
+
+    assert answers == [302] * 30 + [429] * 2
