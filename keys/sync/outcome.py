@@ -3,6 +3,8 @@
 ``synced_revision`` gets the revision that was read before the call: an intent that came meanwhile stays pending by itself.
 
 What a gateway key's columns say of the gateway:
+``changed_at`` of a row that is thrown out of step is the moment of that: it says how long something has been waiting, not since when it
+was wanted first.
 ``name`` empty: it is not there. ``name`` without ``remote_id``: it was sent, and nobody knows yet. ``remote_id``: it was seen there.
 """
 
@@ -69,12 +71,12 @@ def missing(session: Session, rows: Iterable[GatewayKey]) -> None:
     rows = list(rows)
     for row in rows:
         row.name, row.remote_id, row.in_service_at, row.synced_revision = "", "", None, 0
-    _update(session, rows, name="", remote_id="", in_service_at=None, synced_revision=0)
+    _update(session, rows, name="", remote_id="", in_service_at=None, synced_revision=0, changed_at=timezone.now())
 
 
 def differing(session: Session, rows: Iterable[GatewayKey]) -> None:
     """The gateway holds these keys otherwise than they shall be: they are sent again."""
-    _update(session, rows, in_service_at=None, synced_revision=0)
+    _update(session, rows, in_service_at=None, synced_revision=0, changed_at=timezone.now())
 
 
 def removed(session: Session, row: GatewayKey) -> None:
@@ -110,7 +112,7 @@ def plan_found(session: Session, plan: UsagePlan, remote: RemotePlan) -> None:
 def plan_missing(session: Session, plan: UsagePlan) -> None:
     """The gateway does not hold the plan, and so none of its keys is answered."""
     with session.lease.writing():
-        UsagePlan.objects.filter(pk=plan.pk).update(remote_id="", observed={}, synced_revision=0)
+        UsagePlan.objects.filter(pk=plan.pk).update(remote_id="", observed={}, synced_revision=0, changed_at=timezone.now())
         plan.gateway_keys.filter(removed_at=None).update(in_service_at=None)
 
 

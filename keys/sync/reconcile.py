@@ -114,7 +114,7 @@ def _mark(session: Session, differences: Sequence[Difference]) -> None:
         outcome.plan_missing(session, plan)
     if ids[Kind.PLAN_DIFFERS]:
         with session.lease.writing():
-            UsagePlan.objects.filter(pk__in=ids[Kind.PLAN_DIFFERS]).update(synced_revision=0)
+            UsagePlan.objects.filter(pk__in=ids[Kind.PLAN_DIFFERS]).update(synced_revision=0, changed_at=timezone.now())
     if ids[Kind.MISSING]:
         outcome.missing(session, [GatewayKey(pk=pk) for pk in ids[Kind.MISSING]])
     differing = {*ids[Kind.DISABLED], *ids[Kind.ENABLED], *ids[Kind.DETACHED]}

@@ -1,14 +1,19 @@
 """Somebody else changes the gateway behind our back: it is found, kept, repaired; what is foreign is never touched."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
+from keys import selectors
 from keys.gateway.client import GatewayClient
 from keys.models import Finding, FindingKind, Gateway, GatewayKey, ReconcileRun, Tier, UsagePlan
 from keys.services import api_keys, gateways
 from keys.sync.converge import converge, reconcile
 from keys.sync.names import mark_of
+from keys.sync.reconcile import reconcile_all
+from keys.sync.session import speak_to
 from tenants.audit import SYSTEM
 from tests.keys.sync.conftest import remote_keys, value_of
 from tests.support.factories import buy, make_tenant, make_tier
@@ -289,3 +294,18 @@ def test_keys_of_another_tollgate_in_the_account_are_left_alone(busy: Gateway, s
     assert findings(reconcile(busy.pk)) == []
 
     assert remote_keys(sandbox)[theirs]["enabled"]
+
+
+def test_old_row_that_is_repaired_has_not_waited_since_it_was_made(busy: Gateway, sandbox: SandboxProcess) -> None:
+    now = timezone.now()
+    GatewayKey.objects.update(changed_at=now - timedelta(days=90))
+    UsagePlan.objects.update(changed_at=now - timedelta(days=90))
+    sandbox.forget()
+
+    with speak_to(busy.pk) as session:
+        assert session is not None
+        reconcile_all(session)
+
+    waiting_since = selectors.oldest_pending_at()
+    assert waiting_since is not None
+    assert waiting_since >= now
