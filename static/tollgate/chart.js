@@ -35,7 +35,7 @@ export class CallChart {
   /** The limits of the key in use. The bucket starts full; the level is computed from the calls. Null: no line. */
   setBucket(limits, at = performance.now()) {
     this.#bucket = limits && limits.rate > 0 && limits.burst > 0 ? new TokenBucket({ ...limits, at }) : null;
-    this.#line = [];
+    this.#line = this.#bucket ? [[at, this.#bucket.burst]] : [];
     this.#draw();
   }
 
