@@ -8,6 +8,7 @@ refused, and revoke ends the API key without promising that copies of its creden
 
 from datetime import datetime, timedelta
 
+import structlog
 from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
@@ -20,6 +21,8 @@ from keys.models.tickets import hold_pool
 from keys.services import placement
 from keys.services.intent import end, want
 from tenants.audit import Actor, record
+
+log = structlog.get_logger(__name__)
 
 # How long, in seconds, the old credential goes on working after a rotation.
 GRACE_CHOICES = [
@@ -139,10 +142,17 @@ def revoke(*, api_key: ApiKey, actor: Actor) -> ApiKey:
 
 
 def reveal(*, api_key: ApiKey, actor: Actor) -> str:
-    """The current credential in clear, for its tenant; audited. Raises UnableToChangeKey for a revoked key."""
+    """The current credential in clear, for its tenant; audited.
+
+    Raises UnableToChangeKey for a revoked key, and for a value whose encryption key was taken from the settings too early.
+    """
     with transaction.atomic():
         _refuse_revoked(api_key)
-        value = values.decrypt(api_key.gateway_key.value_encrypted)
+        try:
+            value = values.decrypt(api_key.gateway_key.value_encrypted)
+        except values.UnreadableValue as error:
+            log.error("credential.unreadable", gateway_key_id=str(api_key.gateway_key_id), reason=str(error))
+            raise UnableToChangeKey(_("This credential cannot be read just now. It still works; our staff can mend it.")) from error
         record(actor=actor, action="api_key.revealed", target=api_key, tenant=api_key.tenant)
     return value
 

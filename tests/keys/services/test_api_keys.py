@@ -1,7 +1,9 @@
 from datetime import timedelta
 
 import pytest
+from cryptography.fernet import Fernet
 from django.utils import timezone
+from pytest_django.fixtures import SettingsWrapper
 
 from keys.models import ApiKey, FreeSlot, GatewayKey, Priority, Status
 from keys.services import api_keys, catalog
@@ -154,6 +156,16 @@ def test_reveal_is_audited_without_the_value() -> None:
 
     event = AuditEvent.objects.get(action="api_key.revealed")
     assert value not in str(vars(event))
+
+
+def test_reveal_says_so_when_the_encryption_key_is_gone(settings: SettingsWrapper) -> None:
+    key = siloed()
+    settings.ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
+
+    with pytest.raises(api_keys.UnableToChangeKey, match="cannot be read just now"):
+        api_keys.reveal(api_key=key, actor=SYSTEM)
+
+    assert not AuditEvent.objects.filter(action="api_key.revealed").exists()
 
 
 def test_pooled_key_cannot_be_disabled_or_rotated_on_its_own() -> None:
