@@ -151,7 +151,7 @@ def reveal(*, api_key: ApiKey, actor: Actor) -> str:
         try:
             value = values.decrypt(api_key.gateway_key.value_encrypted)
         except values.UnreadableValue as error:
-            log.error("credential.unreadable", gateway_key_id=str(api_key.gateway_key_id), reason=str(error))
+            log.exception("credential.unreadable", gateway_key_id=str(api_key.gateway_key_id))
             raise UnableToChangeKey(_("This credential cannot be read just now. It still works; our staff can mend it.")) from error
         record(actor=actor, action="api_key.revealed", target=api_key, tenant=api_key.tenant)
     return value

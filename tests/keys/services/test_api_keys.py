@@ -3,7 +3,7 @@ from datetime import timedelta
 import pytest
 from cryptography.fernet import Fernet
 from django.utils import timezone
-from pytest_django.fixtures import SettingsWrapper
+from pytest_django import SettingsWrapper
 
 from keys.models import ApiKey, FreeSlot, GatewayKey, Priority, Status
 from keys.services import api_keys, catalog
