@@ -1,9 +1,9 @@
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet
 from django.utils import timezone
-from pytest_django import SettingsWrapper
 
 from keys.models import ApiKey, FreeSlot, GatewayKey, Priority, Status
 from keys.services import api_keys, catalog
@@ -158,7 +158,7 @@ def test_reveal_is_audited_without_the_value() -> None:
     assert value not in str(vars(event))
 
 
-def test_reveal_says_so_when_the_encryption_key_is_gone(settings: SettingsWrapper) -> None:
+def test_reveal_says_so_when_the_encryption_key_is_gone(settings: Any) -> None:
     key = siloed()
     settings.ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
 
