@@ -1,6 +1,7 @@
 """Writing the audit trail."""
 
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,23 +37,30 @@ SYSTEM = Actor(user=None, label="system")
 
 
 def record(
-    *,
-    actor: Actor,
-    action: str,
-    target: models.Model,
-    tenant: Tenant | None = None,
-    tenant_id: uuid.UUID | None = None,
-    data: dict[str, Any] | None = None,
+    *, actor: Actor, action: str, target: models.Model, tenant: Tenant | None = None, data: dict[str, Any] | None = None
 ) -> AuditEvent:
     """Append one event; call it inside the transaction of the change. ``action`` is dotted, as ``api_key.revoked``."""
-    return AuditEvent.objects.create(
-        tenant_id=tenant.pk if tenant else tenant_id,
-        actor=actor.user,
-        actor_label=actor.label,
-        action=action,
-        target_type=target._meta.model_name or "",
-        target_id=str(target.pk),
-        target_label=str(target)[:200],
-        data=data or {},
-        request_id=actor.request_id[:64],
-    )
+    tenant_id = tenant.pk if tenant else None
+    [event] = record_each(actor=actor, action=action, targets=[(target, tenant_id)], data=data)
+    return event
+
+
+def record_each(
+    *, actor: Actor, action: str, targets: Iterable[tuple[models.Model, uuid.UUID | None]], data: dict[str, Any] | None = None
+) -> list[AuditEvent]:
+    """Append the same event for many targets, each with its tenant's id."""
+    events = [
+        AuditEvent(
+            tenant_id=tenant_id,
+            actor=actor.user,
+            actor_label=actor.label,
+            action=action,
+            target_type=target._meta.model_name or "",
+            target_id=str(target.pk),
+            target_label=str(target)[:200],
+            data=data or {},
+            request_id=actor.request_id[:64],
+        )
+        for target, tenant_id in targets
+    ]
+    return AuditEvent.objects.bulk_create(events, batch_size=1000)

@@ -13,7 +13,7 @@ from keys.services.bell import ring
 from keys.services.catalog import fill_pool
 from keys.services.intent import end
 from keys.services.placement import new_gateway_key
-from tenants.audit import Actor, record
+from tenants.audit import Actor, record, record_each
 
 # How long a tenant that staff move to another pool key can go on with the credential it had.
 MOVE_GRACE = timedelta(days=7)
@@ -77,8 +77,9 @@ def replace_pool_key(*, gateway_key: GatewayKey, grace: timedelta, actor: Actor)
         ring(new.gateway_id)
         FreeSlot.objects.filter(gateway_key=old).update(gateway_key=new)
         moved = _give_new_credentials(old, new, now, now + grace)
-        data = {"before": old.last_four, "after": new.last_four, "api_keys": moved, "grace_seconds": int(grace.total_seconds())}
-        record(actor=actor, action="pool.key_replaced", target=new, data=data)
+        data = {"before": old.last_four, "after": new.last_four, "grace_seconds": int(grace.total_seconds())}
+        record(actor=actor, action="pool.key_replaced", target=new, data={**data, "api_keys": len(moved)})
+        record_each(actor=actor, action="api_key.moved", targets=[(each, each.tenant_id) for each in moved], data=data)
     return new
 
 
@@ -117,10 +118,10 @@ def _move_off(pool: Pool, *, positions: range, actor: Actor) -> None:
         record(actor=actor, action="api_key.moved", target=api_key, tenant=api_key.tenant, data=data)
 
 
-def _give_new_credentials(old: GatewayKey, new: GatewayKey, now: datetime, ends_at: datetime) -> int:
-    """Move every API key from ``old`` to ``new``, each on its slot; how many. A credential that ends sooner anyway keeps its end."""
-    moved = list(ApiKey.objects.filter(gateway_key=old, slot__isnull=False).values_list("pk", flat=True))
+def _give_new_credentials(old: GatewayKey, new: GatewayKey, now: datetime, ends_at: datetime) -> list[ApiKey]:
+    """Move every API key from ``old`` to ``new``, each on its slot; which. A credential that ends sooner anyway keeps its end."""
+    moved = list(ApiKey.objects.filter(gateway_key=old, slot__isnull=False))
     Credential.objects.filter(gateway_key=old).filter(Q(ends_at=None) | Q(ends_at__gt=ends_at)).update(ends_at=ends_at)
     ApiKey.objects.filter(gateway_key=old, slot__isnull=False).update(gateway_key=new)
-    Credential.objects.bulk_create([Credential(api_key_id=pk, gateway_key=new, created_at=now) for pk in moved], batch_size=1000)
-    return len(moved)
+    Credential.objects.bulk_create([Credential(api_key=each, gateway_key=new, created_at=now) for each in moved], batch_size=1000)
+    return moved

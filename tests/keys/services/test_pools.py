@@ -8,6 +8,7 @@ from keys import selectors
 from keys.models import ApiKey, FreeSlot, GatewayKey, Tier
 from keys.services import api_keys, pools
 from tenants.audit import SYSTEM
+from tenants.models import AuditEvent
 from tests.support.factories import bring_into_service, buy, make_tenant, make_tier
 
 pytestmark = pytest.mark.django_db
@@ -95,6 +96,8 @@ def test_replaced_pool_key_gives_all_its_tenants_a_new_value() -> None:
     old.refresh_from_db()
     assert old.ends_at is not None
     assert loads(tier) == [2, 2]
+    told = AuditEvent.objects.filter(action="api_key.moved").values_list("target_id", "tenant")
+    assert sorted(told) == sorted((str(key.pk), key.tenant_id) for key in (keys[0], keys[2]))
 
 
 def test_replacing_a_pool_key_keeps_its_free_slots_for_sale() -> None:
