@@ -81,6 +81,10 @@ def _apply(
     findings += [_finding(run, each, action) for each, action in zip(others, actions, strict=True)]
     run.keys_listed, run.plans_listed = len(remote.keys), len(remote.plans)
     with session.lease.writing():
+        if not dry_run:
+            # What an earlier run found and this one did not find again is over; what is still there stands among the new ones.
+            earlier = Finding.objects.filter(gateway=session.gateway, quarantined_at=None, resolved_at=None)
+            earlier.update(resolved_at=run.started_at)
         Finding.objects.bulk_create(findings, batch_size=500)
         seen: dict[str, object] = {"observed_keys": len(remote.keys)}
         if not dry_run:

@@ -309,3 +309,15 @@ def test_old_row_that_is_repaired_has_not_waited_since_it_was_made(busy: Gateway
     waiting_since = selectors.oldest_pending_at()
     assert waiting_since is not None
     assert waiting_since >= now
+
+
+def test_finding_that_was_repaired_is_over_with_the_next_run(busy: Gateway, sandbox: SandboxProcess) -> None:
+    sandbox.client().delete_api_key(apiKey=next(iter(remote_keys(sandbox))))
+    first = reconcile(busy.pk)
+    assert first is not None
+    assert [finding.resolved_at for finding in first.findings.all()] == [None]
+
+    second = reconcile(busy.pk)
+
+    assert second is not None
+    assert [finding.resolved_at for finding in first.findings.all()] == [second.started_at]
