@@ -51,10 +51,11 @@ def _start(supervisor: Supervisor, settings: Configuration, environment: dict[st
         log = str(settings.data_dir / "access-logs")
         supervisor.start(child("sandbox", "sandbox", "--port", str(settings.sandbox_port), "--log-dir", log))
         ready.append(f"{settings.sandbox_url}/_sandbox/state")
+    # Beside the setup: the web server asks the database nothing until somebody opens a page.
+    supervisor.start(child("web", "granian", *_web(settings)))
     supervisor.finish(child("setup", "portal.laptop.prepare"))
     celery = ("celery", "-q", "--skip-checks", "-A", "portal")
     quiet = ("--without-gossip", "--without-mingle", "--without-heartbeat")
-    supervisor.start(child("web", "granian", *_web(settings)))
     supervisor.start(child("worker", *celery, "worker", "-Q", "sync", "-P", "threads", "-c", str(WORKER_THREADS), *quiet))
     supervisor.start(child("beat", *celery, "beat"))
     supervisor.wait_until_ready(ready)
