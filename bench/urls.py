@@ -2,6 +2,7 @@
 
 import uuid
 
+from django.core.paginator import Paginator
 from django.db import transaction
 from django.db.models import Count, Q
 from django.http import HttpResponse
@@ -9,8 +10,8 @@ from django.shortcuts import redirect, render
 from django.urls import include, path
 from django.utils import timezone
 
-from keys import selectors
 from keys.models import ApiKey, GatewayKey, Tier
+from keys.views.presenting import key_rows
 from tenants.current import TenantRequest, tenant_required
 
 
@@ -21,10 +22,11 @@ def empty(request: TenantRequest) -> HttpResponse:
 
 @tenant_required()
 def plain_list(request: TenantRequest) -> HttpResponse:
-    """The list of keys as one would first write it: a query a row for tier, gateway key and usage; every key of the tenant."""
+    """The list of keys as one would first write it: queries for tier, gateway key and usage of every row."""
     now = timezone.now()
-    rows = [(key, key.tier, key.status(now), selectors.usage_of_period(key, now)) for key in ApiKey.objects.filter(tenant=request.tenant)]
-    return render(request, "keys/list.html", {"page": [], "rows": [], "query": str(len(rows)), "may_change": True})
+    page = Paginator(ApiKey.objects.filter(tenant=request.tenant).order_by("-created_at"), 25).get_page(1)
+    rows = [row for api_key in page for row in key_rows([api_key], now)]
+    return render(request, "keys/list.html", {"page": page, "rows": rows, "query": "", "may_change": True})
 
 
 @tenant_required()
