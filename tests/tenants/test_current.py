@@ -32,7 +32,7 @@ def bare(request: HttpRequest) -> HttpResponse:
     return HttpResponse(str(request.user.is_authenticated))
 
 
-urlpatterns = [*real_urls, path("look/", look), path("work/<int:number>/", work), path("bare/", bare)]
+urlpatterns = [*real_urls, path("look/", look), path("desk/<int:number>/", work), path("bare/", bare)]
 
 
 def test_anonymous_people_sign_in_and_come_back(client: Client, db: None) -> None:
@@ -43,14 +43,14 @@ def test_anonymous_people_sign_in_and_come_back(client: Client, db: None) -> Non
 
 
 def test_anonymous_post_comes_back_to_the_page_before(client: Client, db: None) -> None:
-    answer = client.post("/work/3/", headers={"Referer": "http://testserver/look/?q=1"})
+    answer = client.post("/desk/3/", headers={"Referer": "http://testserver/look/?q=1"})
 
     assert answer["Location"] == "/accounts/login/?next=%2Flook%2F%3Fq%3D1"
 
 
 @pytest.mark.parametrize("referer", ["https://elsewhere.example.com/look/", "javascript:alert(1)", "//elsewhere.example.com/", ""])
 def test_anonymous_post_from_elsewhere_comes_back_to_the_first_page(client: Client, db: None, referer: str) -> None:
-    answer = client.post("/work/3/", headers={"Referer": referer})
+    answer = client.post("/desk/3/", headers={"Referer": referer})
 
     assert answer["Location"] == "/accounts/login/?next=%2Fkeys%2F"
 
@@ -77,7 +77,7 @@ def test_role_that_is_too_low_is_refused_with_a_reason(client: Client, bob: User
     client.force_login(bob)
 
     assert client.get("/look/").text == "Acme, viewer"
-    answer = client.post("/work/3/")
+    answer = client.post("/desk/3/")
     assert answer.status_code == 403
     assert "needs the role Member in Acme; yours is Viewer" in answer.text
 
@@ -87,7 +87,7 @@ def test_each_role_includes_those_below(client: Client, alice: User, role: str, 
     Membership.objects.update(role=role)
     client.force_login(alice)
 
-    assert client.get("/work/3/").status_code == status
+    assert client.get("/desk/3/").status_code == status
 
 
 def test_person_without_tenant_is_refused_with_a_way_on(client: Client, acme: Tenant, alice: User) -> None:
@@ -132,7 +132,7 @@ def test_first_membership_counts_until_another_is_chosen(client: Client, alice: 
 
     assert answer["Location"] == "/keys/"
     assert client.get("/look/").text == "Outsiders, viewer"
-    assert client.get("/work/3/").status_code == 403
+    assert client.get("/desk/3/").status_code == 403
 
 
 def test_choice_ends_with_the_membership(client: Client, alice: User, both: Membership) -> None:
