@@ -165,11 +165,12 @@ class GatewayClient:
 
     def _call(self, operation: str, call: "Callable[[APIGatewayClient], Any]", **logged: object) -> dict[str, Any]:
         self._guard.before(operation)
+        endpoint = os.environ.get("AWS_ENDPOINT_URL_API_GATEWAY", "")
         started = time.monotonic()
         failure: GatewayError | None = None
         outcome = "interrupted"
         try:
-            answer = cast("dict[str, Any]", call(_client(self._region, os.environ.get("AWS_ENDPOINT_URL_API_GATEWAY", ""))))
+            answer = cast("dict[str, Any]", call(_client(self._region, endpoint, settings.GATEWAY_TIMEOUT_SECONDS)))
             outcome = "ok"
             return answer
         except (ClientError, BotoCoreError, ResponseParserError) as error:
@@ -185,11 +186,11 @@ class GatewayClient:
 
 
 @lru_cache(maxsize=32)
-def _client(region: str, endpoint: str) -> "APIGatewayClient":
-    """One boto3 client a Region and endpoint: making one costs tens of milliseconds, and it keeps connections open."""
+def _client(region: str, endpoint: str, timeout: int) -> "APIGatewayClient":
+    """One boto3 client a Region and endpoint: making one costs a tenth of a second, and it keeps connections open."""
     config = Config(
-        connect_timeout=min(CONNECT_SECONDS, settings.GATEWAY_TIMEOUT_SECONDS),
-        read_timeout=settings.GATEWAY_TIMEOUT_SECONDS,
+        connect_timeout=min(CONNECT_SECONDS, timeout),
+        read_timeout=timeout,
         retries={"total_max_attempts": 1, "mode": "standard"},
     )
     return boto3.session.Session().client("apigateway", region_name=region, endpoint_url=endpoint or None, config=config)

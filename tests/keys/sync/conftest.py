@@ -1,12 +1,10 @@
 """A gateway in the sandbox, with a stage and tiers, and a converge that is not paced."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from keys import values
-from keys.gateway.client import _client
 from keys.models import Gateway, GatewayKey, Stage, Tier, UsagePlan
 from keys.sync.converge import converge
 from tests.support.factories import make_gateway, make_stage, make_tier
@@ -14,15 +12,12 @@ from tests.support.sandbox import SandboxProcess
 
 
 @pytest.fixture(autouse=True)
-def _quiet(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _quiet(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """No pacing, no bells, and no clock that comes due in the middle of a test."""
     settings.GATEWAY_PACING = "off"
     settings.GATEWAY_TIMEOUT_SECONDS = 1
     settings.HEARTBEAT_SECONDS = settings.RECONCILE_SECONDS = settings.USAGE_SECONDS = 3600
     monkeypatch.setattr("keys.services.bell._ring_now", lambda gateway_id: None)
-    _client.cache_clear()  # it remembers the time-out
-    yield
-    _client.cache_clear()
 
 
 @pytest.fixture
