@@ -1,5 +1,6 @@
 """What every test may use. The fixtures stand in ``tests/support``."""
 
+import gc
 from collections.abc import Iterator
 
 import pytest
@@ -7,6 +8,12 @@ from django.core.cache import cache
 
 # Each comes before those that import it.
 pytest_plugins = ["tests.support.sandbox", "tests.support.services", "tests.support.browser", "tests.support.cast"]
+
+
+def pytest_collection_finish() -> None:
+    """What was imported and collected stays until the end: the garbage collector need not look at it after each test."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

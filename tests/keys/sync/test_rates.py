@@ -59,6 +59,7 @@ def test_usage_plans_take_turns_and_hold_nothing_up(
     assert updates(sandbox) == 1
 
 
+@pytest.mark.slow
 def test_many_removals_keep_to_five_a_second(converged: Gateway, tier: Tier, sandbox: SandboxProcess) -> None:
     offer = {field: getattr(tier, field) for field in ("name", "description", "position", "price_minor", "currency", "max_api_keys")}
     catalog.change_offer(tier=tier, spare_target=12, actor=SYSTEM, **offer)
@@ -72,6 +73,7 @@ def test_many_removals_keep_to_five_a_second(converged: Gateway, tier: Tier, san
     assert (timezone.now() - started).total_seconds() >= (12 - 5) / 5
 
 
+@pytest.mark.slow
 def test_holders_that_follow_each_other_share_one_burst(converged: Gateway, sandbox: SandboxProcess, settings: Any) -> None:
     settings.HEARTBEAT_SECONDS = 0
 

@@ -69,6 +69,7 @@ def run(slug: str, gateway: Gateway, folder: Path) -> subprocess.CompletedProces
     return subprocess.run([RUNNER[slug], str(path)], capture_output=True, text=True, timeout=30, check=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("slug", SUFFIX)
 def test_snippet_retries_what_was_throttled(slug: str, gateway: Gateway, tmp_path: Path) -> None:
     gateway.answers = [THROTTLED, THROTTLED, FINE]
@@ -89,6 +90,7 @@ def test_snippet_does_not_retry_what_a_retry_cannot_mend(
     assert "milk" not in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("slug", SUFFIX)
 def test_snippet_gives_up_after_a_bounded_number_of_tries(slug: str, gateway: Gateway, tmp_path: Path) -> None:
     gateway.answers = [THROTTLED]
