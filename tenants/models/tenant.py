@@ -13,6 +13,13 @@ class Tenant(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     name = models.CharField(_("name"), max_length=100)
     created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
+    suspended_at = models.DateTimeField(
+        _("suspended"),
+        null=True,
+        blank=True,
+        editable=False,
+        help_text=_("While it is, its own keys are refused and nothing can be bought."),
+    )
 
     class Meta:
         verbose_name = _("tenant")
