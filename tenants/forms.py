@@ -8,7 +8,7 @@ from django.contrib.auth.hashers import make_password
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext_lazy as _
 
-from tenants import services
+from tenants.services import people
 from tenants.audit import Actor
 from tenants.models import User
 
@@ -40,7 +40,7 @@ class SignupForm(BaseSignupForm):  # type: ignore[misc]  # allauth is untyped
 
     def save(self, request: HttpRequest) -> User:
         """Called by allauth; raises EmailTaken where somebody was quicker with the same address."""
-        return services.sign_up(
+        return people.sign_up(
             email=self.cleaned_data["email"],
             password=self.cleaned_data["password1"],
             tenant_name=self.cleaned_data["tenant_name"],
@@ -52,6 +52,6 @@ class SignupForm(BaseSignupForm):  # type: ignore[misc]  # allauth is untyped
             make_password(self.cleaned_data["password1"])  # takes the time that a new account takes
         try:
             return super().try_save(request)  # type: ignore[no-any-return]  # allauth is untyped
-        except services.EmailTaken:
+        except people.EmailTaken:
             self.account_already_exists = True
             return super().try_save(request)  # type: ignore[no-any-return]  # allauth is untyped

@@ -9,7 +9,7 @@ from django.core import mail
 from django.db import connections
 from django.test import Client
 
-from tenants import services
+from tenants.services import people
 from tenants.models import AuditEvent, Membership, Role, Tenant, User
 
 FIELDS = {"tenant_name": "  Corner \n Shop ", "email": "New@Example.COM", "password1": "correct-horse-battery"}
@@ -113,21 +113,21 @@ def test_sign_up_leaves_nothing_when_a_part_fails(db: None, monkeypatch: pytest.
     monkeypatch.setattr(services, "record", fails)
 
     with pytest.raises(RuntimeError):
-        services.sign_up(email="new@example.com", password="correct-horse-battery", tenant_name="Shop")
+        people.sign_up(email="new@example.com", password="correct-horse-battery", tenant_name="Shop")
 
     assert (User.objects.count(), Tenant.objects.count(), EmailAddress.objects.count()) == (0, 0, 0)
 
 
 def test_sign_up_refuses_an_address_that_is_taken(alice: User) -> None:
-    with pytest.raises(services.EmailTaken):
-        services.sign_up(email=" Alice@example.com", password="correct-horse-battery", tenant_name="Shop")
+    with pytest.raises(people.EmailTaken):
+        people.sign_up(email=" Alice@example.com", password="correct-horse-battery", tenant_name="Shop")
 
     assert User.objects.count() == 1
 
 
 def test_loser_of_a_race_gets_the_usual_answer(client: Client, db: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """The form finds the address free; before it writes, somebody else signs up with it."""
-    sign_up = services.sign_up
+    sign_up = people.sign_up
 
     def too_late(**kwargs: Any) -> User:
         sign_up(**{**kwargs, "tenant_name": "Quicker"})
@@ -150,9 +150,9 @@ def test_sign_ups_at_the_same_time_make_one_person() -> None:
     def sign_up(number: int) -> None:
         barrier.wait()
         try:
-            services.sign_up(email="new@example.com", password="correct-horse-battery", tenant_name=f"Shop {number}")
+            people.sign_up(email="new@example.com", password="correct-horse-battery", tenant_name=f"Shop {number}")
             outcomes.append("made")
-        except services.EmailTaken:
+        except people.EmailTaken:
             outcomes.append("taken")
         finally:
             connections.close_all()

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.contrib.auth.management.commands import createsuperuser
 
-from tenants.services import verify_superusers
+from tenants.services.people import verify_superusers
 
 
 class Command(createsuperuser.Command):

@@ -1,0 +1,1 @@
+"""Writes about people, tenants and their tokens. Each function is one change."""

@@ -1,0 +1,92 @@
+"""Making and ending tokens."""
+
+from collections.abc import Collection
+from datetime import datetime, timedelta
+
+from django.db import transaction
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from tenants import secret_values
+from tenants.audit import Actor, record
+from tenants.models import Scope, Tenant, Token, User
+from tenants.rights import STAFF_SCOPES, TENANT_SCOPES
+
+PREFIX = "tgp"
+# How many of a token's first characters are kept in clear: the prefix and 48 bits, by which it is found and recognised.
+SHOWN = len(PREFIX) + 8
+MOST_TOKENS = 100
+LONGEST_LIFE = timedelta(days=3 * 366)
+
+
+class UnableToMakeToken(Exception):
+    """A token that was refused. ``field``: what has to be mended; the message is fit for the page."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+def make_token(
+    *,
+    user: User,
+    tenant: Tenant | None,
+    name: str,
+    scopes: Collection[str],
+    expires_at: datetime | None,
+    within: Collection[str],
+    actor: Actor,
+) -> tuple[Token, str]:
+    """A token of ``user`` in ``tenant`` (None: for staff), and its secret, which is never to be had again.
+
+    ``within``: the scopes of whoever makes it, which it cannot exceed. Raises UnableToMakeToken.
+    """
+    chosen = _checked_scopes(tenant, scopes, within)
+    now = timezone.now()
+    if expires_at is not None and not now < expires_at <= now + LONGEST_LIFE:
+        raise UnableToMakeToken("expires_at", _("Choose a moment that is to come, at most three years ahead."))
+    secret = secret_values.new_secret(PREFIX)
+    with transaction.atomic():
+        if tenant is not None:
+            Tenant.objects.select_for_update(no_key=True).only("pk").get(pk=tenant.pk)
+        if Token.objects.usable(now).filter(tenant=tenant, **({} if tenant else {"user": user})).count() >= MOST_TOKENS:
+            raise UnableToMakeToken("name", _("There are %(count)d tokens, which is the most. Revoke one first.") % {"count": MOST_TOKENS})
+        token = Token.objects.create(
+            tenant=tenant,
+            user=user,
+            name=name,
+            prefix=secret[:SHOWN],
+            sha256=secret_values.digest(secret),
+            scopes=sorted(chosen),
+            created_at=now,
+            expires_at=expires_at,
+        )
+        record(actor=actor, action="token.made", target=token, tenant=tenant, data={"scopes": token.scopes, "expires_at": expires_at})
+    return token, secret
+
+
+def revoke_token(*, token: Token, actor: Actor) -> Token:
+    """End a token for ever. Nothing happens to one that is revoked."""
+    with transaction.atomic():
+        token = Token.objects.select_for_update(of=("self",)).select_related("tenant").get(pk=token.pk)
+        if token.revoked_at is None:
+            token.revoked_at = timezone.now()
+            token.save(update_fields=["revoked_at"])
+            record(actor=actor, action="token.revoked", target=token, tenant=token.tenant)
+    return token
+
+
+def _checked_scopes(tenant: Tenant | None, scopes: Collection[str], within: Collection[str]) -> set[Scope]:
+    unknown = sorted(set(scopes).difference(Scope.values))
+    if unknown:
+        raise UnableToMakeToken("scopes", _("No such scope: %(scopes)s.") % {"scopes": ", ".join(unknown)})
+    if not scopes:
+        raise UnableToMakeToken("scopes", _("Choose at least one scope."))
+    chosen = {Scope(scope) for scope in scopes}
+    possible = TENANT_SCOPES if tenant is not None else STAFF_SCOPES
+    if not chosen <= possible:
+        raise UnableToMakeToken("scopes", _("A token is either for an organisation or for staff; make two."))
+    beyond = sorted(chosen.difference(within))
+    if beyond:
+        raise UnableToMakeToken("scopes", _("A token cannot do more than its maker, who lacks %(scopes)s.") % {"scopes": ", ".join(beyond)})
+    return chosen
