@@ -160,6 +160,15 @@ def check_mail() -> list[CheckMessage]:
 
 
 @in_production
+def check_webhooks() -> list[CheckMessage]:
+    if settings.WEBHOOK_PRIVATE_ADDRESSES == "off":
+        return []
+    hint = "Unset WEBHOOK_PRIVATE_ADDRESSES, unless every tenant may send requests into this network."
+    text = "Webhooks are sent to addresses that are not public: whoever owns a tenant can make the portal call services of its own network."
+    return [checks.Warning(text, hint=hint, id="tollgate.W006")]
+
+
+@in_production
 def check_database() -> list[CheckMessage]:
     if connections["default"].vendor != "sqlite":
         return []

@@ -44,8 +44,9 @@ def _rule(needles: tuple[str, ...], pattern: str, replacement: str = GONE) -> _R
 
 
 _RULES = (
-    # Values that give themselves away: credentials and tokens of ours, Fernet texts, AWS access keys.
+    # Values that give themselves away: credentials and tokens of ours, secrets of webhooks, Fernet texts, AWS access keys.
     _rule(("tg",), r"tg[a-z]_?[0-9a-z]{12,}"),
+    _rule(("whsec_",), r"whsec_[0-9a-z+/=]{8,}"),
     _rule(("gaaaa",), r"gaaaa[0-9a-z_=-]{20,}"),
     _rule(("akia", "asia"), r"\b(?:akia|asia)[0-9a-z]{12,}"),
     # Links in mails: e-mail confirmation, password reset; and their keys standing alone.

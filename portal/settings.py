@@ -182,7 +182,10 @@ SWEEP_SECONDS = env.integer("SWEEP_SECONDS", 5, low=1, high=300)  # how often pe
 CELERY_BEAT_SCHEDULE = {
     # A sweep that waited as long as the next one takes to come is dropped: no backlog after an outage.
     "sweep": {"task": "keys.sweep", "schedule": SWEEP_SECONDS, "options": {"expires": SWEEP_SECONDS}},
+    "webhooks": {"task": "tenants.deliver_webhooks", "schedule": SWEEP_SECONDS, "options": {"expires": SWEEP_SECONDS}},
 }
+# Receivers of webhooks are others' machines and may be slow: what is sent to them has a queue of its own.
+CELERY_TASK_ROUTES = {"tenants.deliver_webhooks": {"queue": "webhooks"}}
 
 # --- People -------------------------------------------------------------------------------------------------------------------
 
@@ -283,6 +286,11 @@ LOGGING = logging_settings(level=LOG_LEVEL, renderer=LOG_FORMAT)
 DJANGO_STRUCTLOG_CELERY_ENABLED = True
 # /readyz says "degraded" while a row waits longer than this for a worker.
 PENDING_DEGRADED_SECONDS = env.integer("PENDING_DEGRADED_SECONDS", 300, low=1, high=86400)
+
+# --- Webhooks -------------------------------------------------------------------------------------------------------------------
+
+# What tenants' webhooks may be sent to beside public addresses: nothing ("off"), this machine, or private networks too.
+WEBHOOK_PRIVATE_ADDRESSES = env.choice("WEBHOOK_PRIVATE_ADDRESSES", "loopback" if DEMO else "off", of={"off", "loopback", "private"})
 
 # --- API Gateway ------------------------------------------------------------------------------------------------------------------
 

@@ -4,10 +4,11 @@ from tenants.models.membership import Membership, Role
 from tenants.models.tenant import Tenant
 from tenants.models.token import Scope, Token, TokenQuerySet
 from tenants.models.user import User
-from tenants.models.webhook import EventType, WebhookDelivery, WebhookEndpoint, WebhookEvent
+from tenants.models.webhook import DeliveryState, EventType, WebhookDelivery, WebhookEndpoint, WebhookEvent
 
 __all__ = [
     "AuditEvent",
+    "DeliveryState",
     "EventType",
     "IdempotentAnswer",
     "Membership",

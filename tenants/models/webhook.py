@@ -1,6 +1,7 @@
 """Webhooks: where a tenant wants to be told of what happens, what there was to tell, and what became of each telling."""
 
 import uuid
+from urllib.parse import urlsplit
 
 from django.core.validators import URLValidator
 from django.db import models
@@ -26,6 +27,14 @@ class EventType(models.TextChoices):
     TEST = "webhook.test", _("A test, sent by hand")
 
 
+class DeliveryState(models.TextChoices):
+    """What a page shows of a delivery. Derived, never stored."""
+
+    WAITING = "waiting", _("Waiting")
+    DELIVERED = "delivered", _("Delivered")
+    PARKED = "parked", _("Given up")
+
+
 class WebhookEndpoint(models.Model):
     """A URL of a tenant that is told of some types of event. ``secret`` (encrypted) signs what is sent there."""
 
@@ -44,6 +53,9 @@ class WebhookEndpoint(models.Model):
     # Observed
     last_delivered_at = models.DateTimeField(_("last delivered"), null=True, editable=False)
     last_failed_at = models.DateTimeField(_("last failed"), null=True, editable=False)
+    # Failures since the last delivery; from some number on nothing is sent before ``resume_at``, however much is waiting.
+    failures = models.PositiveIntegerField(_("failures in a row"), default=0, editable=False)
+    resume_at = models.DateTimeField(null=True, editable=False)
 
     class Meta:
         verbose_name = _("webhook")
@@ -53,7 +65,13 @@ class WebhookEndpoint(models.Model):
         ]
 
     def __str__(self) -> str:
-        return self.url
+        """Scheme and host alone: what stands behind them may be a secret of the receiver's, and this is written in the audit trail."""
+        parts = urlsplit(self.url)
+        return f"{parts.scheme}://{parts.netloc}"
+
+    @property
+    def is_listening(self) -> bool:
+        return self.disabled_at is None and self.deleted_at is None
 
 
 class WebhookEvent(models.Model):
@@ -75,7 +93,10 @@ class WebhookEvent(models.Model):
         verbose_name = _("webhook event")
         verbose_name_plural = _("webhook events")
         constraints = [models.UniqueConstraint(fields=["once"], condition=~Q(once=""), name="webhook_event_told_once")]
-        indexes = [models.Index(fields=["tenant", "-created_at"], name="webhook_event_newest_first")]
+        indexes = [
+            models.Index(fields=["tenant", "-created_at"], name="webhook_event_newest_first"),
+            models.Index(fields=["created_at"], name="webhook_event_oldest_first"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.type} {self.subject}"
@@ -85,6 +106,7 @@ class WebhookDelivery(models.Model):
     """The telling of one event to one endpoint: waiting while neither ``delivered_at`` nor ``parked_at`` is set.
 
     The id grows with the order of what happened to a subject (its row is locked while it changes), and is the order of sending.
+    ``created_at`` is since when it stands in line: a replay puts it there anew.
     """
 
     endpoint = models.ForeignKey(WebhookEndpoint, on_delete=models.CASCADE, related_name="deliveries", verbose_name=_("webhook"))
@@ -109,7 +131,10 @@ class WebhookDelivery(models.Model):
             models.CheckConstraint(condition=Q(delivered_at=None) | Q(parked_at=None), name="webhook_delivery_is_delivered_or_parked"),
         ]
         indexes = [
-            models.Index(fields=["next_try_at"], condition=Q(delivered_at=None, parked_at=None), name="webhook_delivery_due_first"),
+            models.Index(
+                fields=["endpoint", "next_try_at", "id"], condition=Q(delivered_at=None, parked_at=None), name="webhook_delivery_due_first"
+            ),
+            models.Index(fields=["created_at"], condition=Q(delivered_at=None, parked_at=None), name="webhook_delivery_waits_longest"),
             models.Index(
                 fields=["endpoint", "subject", "id"], condition=Q(delivered_at=None, parked_at=None), name="webhook_delivery_in_order"
             ),
@@ -118,3 +143,9 @@ class WebhookDelivery(models.Model):
 
     def __str__(self) -> str:
         return f"{self.event_id} to {self.endpoint_id}"
+
+    @property
+    def state(self) -> DeliveryState:
+        if self.parked_at is not None:
+            return DeliveryState.PARKED
+        return DeliveryState.WAITING if self.delivered_at is None else DeliveryState.DELIVERED
