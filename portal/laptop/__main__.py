@@ -11,7 +11,9 @@ from portal.laptop.configuration import ROOT, Configuration, UnableToStart
 from portal.laptop.supervisor import Stopped, Supervisor, UnableToRun
 
 WEB_THREADS = 8
-WORKER_THREADS = 2
+# Two for gateways, and one for webhooks: a worker process has one pass of deliveries at most, and that one has threads of its own for
+# receivers that let it wait (tenants.webhooks.deliver). A second worker would cost as much memory as this whole one.
+WORKER_THREADS = 3
 
 
 def main() -> int:
@@ -56,7 +58,7 @@ def _start(supervisor: Supervisor, settings: Configuration, environment: dict[st
     supervisor.finish(child("setup", "portal.laptop.prepare"))
     celery = ("celery", "-q", "--skip-checks", "-A", "portal")
     quiet = ("--without-gossip", "--without-mingle", "--without-heartbeat")
-    supervisor.start(child("worker", *celery, "worker", "-Q", "sync", "-P", "threads", "-c", str(WORKER_THREADS), *quiet))
+    supervisor.start(child("worker", *celery, "worker", "-Q", "sync,webhooks", "-P", "threads", "-c", str(WORKER_THREADS), *quiet))
     supervisor.start(child("beat", *celery, "beat"))
     supervisor.wait_until_ready(ready)
 

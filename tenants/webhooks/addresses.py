@@ -2,10 +2,6 @@
 cloud metadata, and every way to write such an address inside another one."""
 
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
-from typing import Literal
-
-# What may be sent to beside public addresses: nothing; this machine (for laptops); private networks too (receivers of the same company).
-Allowed = Literal["off", "loopback", "private"]
 
 # IANA's special-purpose registry, and 6to4's relays.
 _REFUSED_4 = [
@@ -31,8 +27,8 @@ _REFUSED_4 = [
         "240.0.0.0/4",
     )
 ]
-# Only this part of IPv6 is given out to networks: IPv4-mapped, -compatible and -translated forms, NAT64, unique local, link-local, site-local
-# and multicast addresses all stand outside of it.
+# Only this part of IPv6 is given out to networks: IPv4-mapped, -compatible and -translated forms, NAT64, unique local, link-local,
+# site-local and multicast addresses all stand outside of it.
 _PUBLIC_6 = IPv6Network("2000::/3")
 # Inside it: protocol assignments with Teredo, documentation, 6to4.
 _REFUSED_6 = [IPv6Network(network) for network in ("2001::/23", "2001:db8::/32", "2002::/16", "2620:4f:8000::/48", "3fff::/20")]
@@ -44,15 +40,19 @@ _PRIVATE_6 = IPv6Network("fc00::/7")
 _METADATA = {ip_address(text) for text in ("100.100.100.200", "fd00:ec2::254", "fd00:ec2::23", "fd20:ce::254")}
 
 
-def may_be_sent_to(text: str, allowed: Allowed) -> bool:
-    """Whether this address, as the resolver wrote it, may be connected to. What is no address may not."""
+def may_be_sent_to(text: str, allowed: str) -> bool:
+    """Whether this address, as the resolver wrote it, may be connected to. What is no address may not.
+
+    ``allowed`` is settings.WEBHOOK_PRIVATE_ADDRESSES: beside public addresses none ("off"), this machine ("loopback", for laptops), or
+    private networks too ("private", for receivers of the same company).
+    """
     try:
         address = ip_address(text)
     except ValueError:
         return False
     if address in _METADATA:
         return False
-    if allowed != "off" and any(address in network for network in _LOOPBACK):
+    if allowed in {"loopback", "private"} and any(address in network for network in _LOOPBACK):
         return True
     if allowed == "private" and (any(address in network for network in _PRIVATE) or address in _PRIVATE_6):
         return True

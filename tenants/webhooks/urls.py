@@ -43,7 +43,8 @@ def read_url(url: str) -> Target:
     if not _VISIBLE_ASCII.fullmatch(url) or "\\" in url:
         raise BadUrl(
             _(
-                "The URL holds a space, a backslash or a letter outside ASCII. Percent-encode those in the path, and write the host in its xn-- form."
+                "The URL holds a space, a backslash or a letter outside ASCII. Percent-encode those in the path, "
+                "and write the host in its xn-- form."
             )
         )
     try:

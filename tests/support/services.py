@@ -172,8 +172,10 @@ def _rabbitmqctl(*arguments: str) -> bool:
 def _purge(url: str) -> None:
     from kombu import Connection  # only where a test wants it
 
-    with Connection(url) as connection, suppress(connection.channel_errors):
-        connection.default_channel.queue_purge("sync")
+    with Connection(url) as connection:
+        for queue in ("sync", "webhooks"):
+            with suppress(connection.channel_errors):
+                connection.channel().queue_purge(queue)
 
 
 @contextmanager
@@ -216,7 +218,7 @@ class WorkerProcess:
         from portal.laptop.children import following  # the one place that knows how
 
         options = ["--without-gossip", "--without-mingle", "--without-heartbeat", "-P", "threads", "-c", str(self.concurrency)]
-        command = [sys.executable, "-m", "celery", "-A", "portal", "worker", "-Q", "sync", "-n", self.node, "-l", "INFO", *options]
+        command = [sys.executable, "-m", "celery", "-A", "portal", "worker", "-Q", "sync,webhooks", "-n", self.node, "-l", "INFO", *options]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 command,

@@ -1,0 +1,142 @@
+"""Sending what is due.
+
+One pass at a time runs in a process, however many messages ask for it: the others leave at once. So a worker that also keeps gateways
+in step gives up one of its threads at most, and receivers that hang hold up only the threads of the pass's own pool, each for
+TOTAL_SECONDS at most. Those threads only speak HTTP; every row is read and written by the thread of the pass.
+"""
+
+import json
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from datetime import UTC, datetime
+
+import structlog
+from django.db import connection
+from django.utils import timezone
+
+from tenants import secret_values
+from tenants.models import WebhookDelivery, WebhookEndpoint, WebhookEvent
+from tenants.webhooks import queue, signing, transport
+from tenants.webhooks.transport import Answer
+
+log = structlog.get_logger(__name__)
+
+# Requests at the same time: in all, to one endpoint, and to an endpoint that failed lately.
+THREADS = 16
+AN_ENDPOINT = 4
+A_FAILING_ENDPOINT = 1
+# A pass goes on while it finds something, so long at most: then another one starts with a fresh look.
+PASS_SECONDS = 60.0
+# How often a pass that waits for answers looks for what came meanwhile.
+LOOK_SECONDS = 0.25
+
+Post = Callable[[str, bytes, Mapping[str, str]], Answer]
+Clock = Callable[[], datetime]
+
+_turn = threading.Lock()
+_asked = threading.Event()
+
+
+def take_turn() -> None:
+    """Run passes until nobody asks for one; leave at once when this process runs one already, which then looks once more."""
+    _asked.set()
+    while _asked.is_set() and _turn.acquire(blocking=False):
+        try:
+            _asked.clear()
+            deliver_due()
+        finally:
+            _turn.release()
+
+
+def deliver_due(clock: Clock = timezone.now, post: Post | None = None) -> int:
+    """Send everything that is due, and tidy up; how many were tried. Safe to run in many processes at once.
+
+    Raises RuntimeError inside a transaction: nothing would be claimed for others to see.
+    """
+    _refuse_in_transaction()
+    queue.park_overdue(clock())
+    tried = _Pass(clock, post or transport.post).run()
+    queue.prune(clock())
+    return tried
+
+
+class _Pass:
+    def __init__(self, clock: Clock, post: Post) -> None:
+        self._clock = clock
+        self._post = post
+        self._in_flight: dict[Future[Answer], WebhookDelivery] = {}
+        self._at: Counter[uuid.UUID] = Counter()
+        self._after: uuid.UUID | None = None
+        self._until = time.monotonic() + PASS_SECONDS
+
+    def run(self) -> int:
+        tried = 0
+        with ThreadPoolExecutor(THREADS, thread_name_prefix="webhook") as pool:
+            while True:
+                tried += self._send_more(pool)
+                if not self._in_flight:
+                    return tried
+                self._collect()
+
+    def _send_more(self, pool: ThreadPoolExecutor) -> int:
+        sent = 0
+        if time.monotonic() > self._until:
+            return sent
+        now = self._clock()
+        full = [pk for pk, count in self._at.items() if count >= AN_ENDPOINT]
+        free = THREADS - len(self._in_flight)
+        for endpoint in queue.endpoints_with_work(now, after=self._after, busy=full, limit=free) if free else []:
+            room = min(free - sent, (A_FAILING_ENDPOINT if endpoint.failures else AN_ENDPOINT) - self._at[endpoint.pk])
+            for delivery in queue.claim(endpoint, now, room) if room > 0 else []:
+                self._send(pool, delivery)
+                sent += 1
+            self._after = endpoint.pk
+        return sent
+
+    def _send(self, pool: ThreadPoolExecutor, delivery: WebhookDelivery) -> None:
+        self._at[delivery.endpoint_id] += 1
+        try:
+            headers, body = request_for(delivery.endpoint, delivery.event, self._clock())
+        except secret_values.UnreadableValue as error:
+            log.exception("webhook.unreadable_secret", endpoint=str(delivery.endpoint_id))
+            unsent: Future[Answer] = Future()
+            unsent.set_result(Answer(status=None, error=str(error), milliseconds=0))
+            self._in_flight[unsent] = delivery
+            return
+        self._in_flight[pool.submit(self._post, delivery.endpoint.url, body, headers)] = delivery
+
+    def _collect(self) -> None:
+        """Write down what was answered, waiting a moment for it."""
+        done, _pending = wait(self._in_flight, timeout=LOOK_SECONDS, return_when=FIRST_COMPLETED)
+        for future in done:
+            delivery = self._in_flight.pop(future)
+            self._at[delivery.endpoint_id] -= 1
+            queue.note(delivery, future.result(), self._clock())
+
+
+def request_for(endpoint: WebhookEndpoint, event: WebhookEvent, now: datetime) -> tuple[dict[str, str], bytes]:
+    """Headers and body of one try. The id is the event's, at every try and replay; the timestamp is of this try.
+
+    Raises UnreadableValue when the secret's encryption key is gone.
+    """
+    told = {"type": event.type, "timestamp": _rfc3339(event.created_at), "data": event.data}
+    body = json.dumps(told, ensure_ascii=False, separators=(",", ":")).encode()
+    secrets = [secret_values.decrypt(endpoint.secret_encrypted)]
+    if endpoint.old_secret_encrypted and endpoint.old_secret_ends_at is not None and endpoint.old_secret_ends_at > now:
+        secrets.append(secret_values.decrypt(endpoint.old_secret_encrypted))
+    headers = {"Content-Type": "application/json", "User-Agent": "Tollgate-Webhooks/1"}
+    return {**headers, **signing.headers_for(secrets, str(event.pk), int(now.timestamp()), body)}, body
+
+
+def _rfc3339(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _refuse_in_transaction() -> None:
+    """The one that wraps a test is let pass, as Django's own durable blocks do."""
+    if connection.in_atomic_block and not all(getattr(block, "_from_testcase", False) for block in connection.atomic_blocks):
+        raise RuntimeError("Receivers must not be called inside a database transaction.")
