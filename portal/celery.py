@@ -1,4 +1,7 @@
-"""The Celery app. ``celery -A portal worker -Q sync``, one with ``-Q webhooks``, and ``celery -A portal beat`` (exactly one beat, never ``worker -B``)."""
+"""The Celery app. ``celery -A portal worker -Q sync``, another one with ``-Q webhooks``, and ``celery -A portal beat``.
+
+Exactly one beat, never ``worker -B``.
+"""
 
 import os
 from typing import Any

@@ -9,6 +9,7 @@ from django.utils.translation import gettext as _
 
 from keys.models import ApiKey, Credential, FreeSlot, GatewayKey, KeyRole, Pool, Priority, Tier
 from keys.models.tickets import free_unheld_slots, hold_pool_alone, restart_tickets, take_place, tickets_drawn
+from keys.services import events
 from keys.services.bell import ring
 from keys.services.catalog import fill_pool
 from keys.services.intent import end
@@ -80,6 +81,7 @@ def replace_pool_key(*, gateway_key: GatewayKey, grace: timedelta, actor: Actor)
         data = {"before": old.last_four, "after": new.last_four, "grace_seconds": int(grace.total_seconds())}
         record(actor=actor, action="pool.key_replaced", target=new, data={**data, "api_keys": len(moved)})
         record_each(actor=actor, action="api_key.moved", targets=[(each, each.tenant_id) for each in moved], data=data)
+        events.moved(moved, now + grace)
     return new
 
 
@@ -104,6 +106,7 @@ def _move_off(pool: Pool, *, positions: range, actor: Actor) -> None:
     FreeSlot.objects.filter(gateway_key__in=leaving).delete()
     for gateway_key in leaving:
         end(gateway_key, now + MOVE_GRACE)
+    moved = []
     for api_key in (
         ApiKey.objects.filter(gateway_key__in=leaving, slot__isnull=False).select_related("tenant").select_for_update(of=("self",))
     ):
@@ -116,6 +119,8 @@ def _move_off(pool: Pool, *, positions: range, actor: Actor) -> None:
         Credential.objects.create(api_key=api_key, gateway_key_id=place[0], created_at=now)
         data = {"grace_seconds": int(MOVE_GRACE.total_seconds())}
         record(actor=actor, action="api_key.moved", target=api_key, tenant=api_key.tenant, data=data)
+        moved.append(api_key)
+    events.moved(moved, now + MOVE_GRACE)
 
 
 def _give_new_credentials(old: GatewayKey, new: GatewayKey, now: datetime, ends_at: datetime) -> list[ApiKey]:

@@ -11,6 +11,7 @@ from keys.sync import due
 from keys.sync.heartbeat import beat
 from keys.sync.imports import import_keys
 from keys.sync.plans import change_plans, make_plans
+from keys.sync.ready import tell_ready
 from keys.sync.reconcile import reconcile_all
 from keys.sync.session import Session, speak_to
 from keys.sync.switches import remove_keys, switch_keys
@@ -34,13 +35,14 @@ STEPS: Sequence[Callable[[Session], bool]] = (
 
 
 def converge(gateway_id: uuid.UUID) -> None:
-    """Work on everything that is due on a gateway, then return.
+    """Work on everything that is due on a gateway, tell of the keys that became ready, then return.
 
     Whoever does not get the lease leaves: its holder sees the new rows by itself. After the release there is one more look, so that a
     row which came between the holder's last look and the release is not forgotten.
     """
     while _hold(gateway_id) and due.has_rows(gateway_id, timezone.now()):
         pass
+    tell_ready()
 
 
 def reconcile(gateway_id: uuid.UUID, *, dry_run: bool = False, most_deletions: int | None = None) -> ReconcileRun | None:

@@ -8,16 +8,18 @@ from django.utils import timezone
 from keys.models import Gateway
 from keys.sync import due
 from keys.sync.gaps import sweep_pools
+from keys.sync.ready import tell_ready
 
 log = structlog.get_logger(__name__)
 
 
 def sweep() -> list[uuid.UUID]:
-    """Look after the pools, and return the gateways that a worker should converge now.
+    """Look after the pools, tell of keys that became ready, and return the gateways that a worker should converge now.
 
     The lease of a holder that died needs no care: it runs out.
     """
     sweep_pools()
+    tell_ready()
     now = timezone.now()
     found = [gateway.pk for gateway in Gateway.objects.all() if due.anything(gateway, now)]
     if found:

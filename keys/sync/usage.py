@@ -10,6 +10,7 @@ from django.utils import timezone
 from keys.gateway.errors import GatewayError
 from keys.gateway.types import KeyUsage
 from keys.models import Gateway, GatewayKey, UsageDay, UsagePlan
+from keys.sync.quota import is_wanted, tell_quota
 from keys.sync.session import Session
 from keys.words import period_bounds
 
@@ -23,6 +24,7 @@ _CHUNK = 500
 def read_usage(session: Session) -> None:
     """Read every usage plan's calls of the running period, and of the days since the last reading."""
     now = timezone.now()
+    told = is_wanted()
     for plan in UsagePlan.objects.filter(gateway=session.gateway).exclude(remote_id="").select_related("tier"):
         start = first_day(plan.tier.quota_period, session.gateway.usage_read_at, now)
         try:
@@ -31,6 +33,9 @@ def read_usage(session: Session) -> None:
             log.info("usage.postponed", gateway_id=str(session.gateway.pk), reason=str(error.kind))
             continue
         _keep(session, plan, usage, now)
+        if told:
+            with session.lease.writing():
+                tell_quota(plan, now)
     with session.lease.writing():
         Gateway.objects.filter(pk=session.gateway.pk).update(usage_read_at=now)
 
