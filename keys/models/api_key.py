@@ -81,9 +81,9 @@ class ApiKey(models.Model):
         return self.name
 
     def status(self, now: datetime) -> Status:
-        """What the page shows. Reads ``gateway_key``: select it with the row."""
+        """What the page shows. Reads ``gateway_key`` and ``tenant``: select them with the row."""
         if self.revoked_at:
             return Status.REVOKED
-        if self.disabled_at:
+        if self.disabled_at or self.tenant.suspended_at:
             return Status.DISABLED
         return Status.READY if self.gateway_key.is_in_service(now) else Status.PREPARING

@@ -61,21 +61,33 @@ def take_place(tier_id: uuid.UUID) -> tuple[uuid.UUID, int] | None:
     O(1) whatever the pool holds, and even without reading any load. Two callers never get the same place. None when the pool has no
     live key at the drawn position. The pool is held, shared with other buyers, until the transaction ends.
     """
+    places = take_places(tier_id, 1)
+    return places[0] if places else None
+
+
+def take_places(tier_id: uuid.UUID, count: int) -> list[tuple[uuid.UUID, int]]:
+    """``take_place`` for many, in as many queries as for one; fewer than ``count`` when the pool lacks keys at drawn positions."""
     if _is_postgres():
+        # The subselect calls the function once for each row; its columns taken apart right there would call it once for each column.
+        calls = "SELECT keys_take_place(%s, %s) AS place FROM generate_series(1, %s) OFFSET 0"
         with connection.cursor() as cursor:
-            cursor.execute("SELECT gateway_key_id, slot FROM keys_take_place(%s, %s)", [tier_id, LOCK_CLASS])
-            row = cursor.fetchone()
-        return (row[0], int(row[1])) if row else None
+            cursor.execute(f"SELECT (place).gateway_key_id, (place).slot FROM ({calls}) taken", [tier_id, LOCK_CLASS, count])
+            return [(row[0], int(row[1])) for row in cursor.fetchall()]
     pool_id = Pool.objects.values_list("pk", flat=True).get(tier_id=tier_id)
-    free = FreeSlot.objects.filter(pool_id=pool_id).order_by("slot").first()
-    if free is not None:
-        free.delete()
-        return free.gateway_key_id, free.slot
-    Pool.objects.filter(pk=pool_id).update(next_ticket=F("next_ticket") + 1)
-    ticket, size = Pool.objects.values_list("next_ticket", "size").get(pk=pool_id)
-    slot, position = divmod(ticket - 1, size)
-    key = GatewayKey.objects.filter(pool_id=pool_id, position=position, ends_at=None).values_list("pk", flat=True).first()
-    return (key, slot) if key else None
+    free = list(FreeSlot.objects.filter(pool_id=pool_id).order_by("slot")[:count])
+    FreeSlot.objects.filter(pk__in=[each.pk for each in free]).delete()
+    places = [(each.gateway_key_id, each.slot) for each in free]
+    return places + _draw(pool_id, count - len(free)) if len(free) < count else places
+
+
+def _draw(pool_id: int, count: int) -> list[tuple[uuid.UUID, int]]:
+    """The places of the next ``count`` tickets, drawn from the counter (SQLite)."""
+    Pool.objects.filter(pk=pool_id).update(next_ticket=F("next_ticket") + count)
+    after, size = Pool.objects.values_list("next_ticket", "size").get(pk=pool_id)
+    tickets = [divmod(ticket, size) for ticket in range(after - count, after)]
+    live = GatewayKey.objects.filter(pool_id=pool_id, ends_at=None, position__in={position for _slot, position in tickets})
+    keys = dict(live.values_list("position", "pk"))
+    return [(keys[position], slot) for slot, position in tickets if position in keys]
 
 
 def tickets_drawn(pool: Pool) -> int:

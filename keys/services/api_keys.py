@@ -6,6 +6,8 @@ refused, and revoke ends the API key without promising that copies of its creden
 ``pools.replace_pool_key``.
 """
 
+import uuid
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import structlog
@@ -18,9 +20,25 @@ from django.utils.translation import gettext_lazy
 from keys import values
 from keys.models import ApiKey, Credential, GatewayKey, Pool, Priority, Status
 from keys.models.tickets import hold_pool
-from keys.services import placement
+from keys.services import events, placement
 from keys.services.intent import end, want
-from tenants.audit import Actor, record
+from keys.services.refusals import TenantSuspended, UnableToChangeKey, refuse_suspended
+from tenants.audit import Actor, record, record_each
+from tenants.models import Tenant
+
+__all__ = [
+    "GRACE_CHOICES",
+    "LONGEST_GRACE",
+    "TenantSuspended",
+    "UnableToChangeKey",
+    "disable",
+    "enable",
+    "rename",
+    "reveal",
+    "reveal_each",
+    "revoke",
+    "rotate",
+]
 
 log = structlog.get_logger(__name__)
 
@@ -33,10 +51,6 @@ GRACE_CHOICES = [
     (7 * 24 * 3600, gettext_lazy("7 days")),
 ]
 LONGEST_GRACE = timedelta(seconds=GRACE_CHOICES[-1][0])
-
-
-class UnableToChangeKey(Exception):
-    """A change that was refused; the message is fit for the page."""
 
 
 def rename(*, api_key: ApiKey, name: str, description: str, actor: Actor) -> ApiKey:
@@ -54,10 +68,11 @@ def rename(*, api_key: ApiKey, name: str, description: str, actor: Actor) -> Api
 def disable(*, api_key: ApiKey, actor: Actor) -> ApiKey:
     """Let the gateway refuse calls with this API key until it is enabled again. Raises UnableToChangeKey on a pooled tier.
 
-    A credential that is in its grace period after a rotation is disabled as well: a disabled API key answers nobody.
+    A credential that is in its grace period after a rotation is disabled as well: a disabled API key answers nobody. Raises
+    TenantSuspended, as ``enable`` does: while the tenant is suspended its keys are off, whatever it does.
     """
     with transaction.atomic():
-        api_key = _locked(api_key)
+        api_key = _locked_unsuspended(api_key)
         _refuse_revoked(api_key)
         if not api_key.tier.has_own_credentials:
             raise UnableToChangeKey(
@@ -65,21 +80,22 @@ def disable(*, api_key: ApiKey, actor: Actor) -> ApiKey:
                 % {"tier": api_key.tier.name}
             )
         if api_key.disabled_at is None:
-            api_key.disabled_at = timezone.now()
-            api_key.save(update_fields=["disabled_at"])
+            api_key.disabled_at, api_key.awaits_ready = timezone.now(), False
+            api_key.save(update_fields=["disabled_at", "awaits_ready"])
             _want_enabled(api_key, enabled=False)
             record(actor=actor, action="api_key.disabled", target=api_key, tenant=api_key.tenant)
+            events.disabled(api_key)
     return api_key
 
 
 def enable(*, api_key: ApiKey, actor: Actor) -> ApiKey:
     """Undo ``disable``. Nothing happens to a key that is enabled."""
     with transaction.atomic():
-        api_key = _locked(api_key)
+        api_key = _locked_unsuspended(api_key)
         _refuse_revoked(api_key)
         if api_key.disabled_at is not None:
-            api_key.disabled_at = None
-            api_key.save(update_fields=["disabled_at"])
+            api_key.disabled_at, api_key.awaits_ready = None, events.awaits_ready(api_key.tenant)
+            api_key.save(update_fields=["disabled_at", "awaits_ready"])
             _want_enabled(api_key, enabled=True)
             record(actor=actor, action="api_key.enabled", target=api_key, tenant=api_key.tenant)
     return api_key
@@ -89,12 +105,12 @@ def rotate(*, api_key: ApiKey, grace: timedelta, actor: Actor) -> Credential:
     """Give the API key a new credential; the old one goes on working for ``grace`` (0 to 7 days) and then ends.
 
     It is on the same gateway, so the address stays. A spare makes it work at once. Raises UnableToChangeKey on a pooled tier, while
-    disabled or preparing, when a rotation is still in its grace period, or when the gateway has no room.
+    disabled, preparing or suspended, when a rotation is still in its grace period, or when the gateway has no room.
     """
     if not timedelta(0) <= grace <= LONGEST_GRACE:
         raise UnableToChangeKey(_("The old credential can go on working for at most 7 days."))
     with transaction.atomic():
-        api_key = _locked(api_key)
+        api_key = _locked_unsuspended(api_key)
         now = timezone.now()
         _check_rotation(api_key, now)
         old = api_key.gateway_key
@@ -107,6 +123,7 @@ def rotate(*, api_key: ApiKey, grace: timedelta, actor: Actor) -> Credential:
         end(old, ends_at)
         data = {"grace_seconds": int(grace.total_seconds()), "before": old.last_four, "after": new.last_four}
         record(actor=actor, action="api_key.rotated", target=api_key, tenant=api_key.tenant, data=data)
+        events.rotated(api_key, ends_at)
     return credential
 
 
@@ -116,9 +133,11 @@ def revoke(*, api_key: ApiKey, actor: Actor) -> ApiKey:
     Siloed: its gateway keys are deleted first of all that waits. Pooled: its slot is free for another tenant; the audit event says
     ``cut_off: false``, because copies of the shared value go on working until staff replace the pool key.
 
-    Race: staff replace the pool key, or shrink the pool. The pool is held first, so that its slot is freed on a key that stays.
+    Race: staff replace the pool key, or shrink the pool. The pool is held first, so that its slot is freed on a key that stays. Staff
+    suspend the tenant: its row is locked before all, as there, so that the two do not wait for each other's gateway keys.
     """
     with transaction.atomic():
+        Tenant.objects.select_for_update(no_key=True).only("pk").get(pk=api_key.tenant_id)
         for pool_id in Pool.objects.filter(tier=api_key.tier_id).values_list("pk", flat=True):
             hold_pool(pool_id)
         api_key = _locked(api_key)
@@ -126,8 +145,8 @@ def revoke(*, api_key: ApiKey, actor: Actor) -> ApiKey:
             return api_key
         now = timezone.now()
         gateway_key, slot = api_key.gateway_key, api_key.slot
-        api_key.revoked_at, api_key.slot = now, None
-        api_key.save(update_fields=["revoked_at", "slot"])
+        api_key.revoked_at, api_key.slot, api_key.awaits_ready = now, None, False
+        api_key.save(update_fields=["revoked_at", "slot", "awaits_ready"])
         credentials = _living(api_key, now)
         standing_on = list(GatewayKey.objects.filter(credentials__in=credentials).distinct())
         credentials.update(ends_at=now)
@@ -138,23 +157,44 @@ def revoke(*, api_key: ApiKey, actor: Actor) -> ApiKey:
                 end(each, now)
         cut_off = api_key.tier.has_own_credentials
         record(actor=actor, action="api_key.revoked", target=api_key, tenant=api_key.tenant, data={"cut_off": cut_off})
+        events.revoked(api_key)
     return api_key
 
 
 def reveal(*, api_key: ApiKey, actor: Actor) -> str:
-    """The current credential in clear, for its tenant; audited.
+    """The current credential in clear, for its tenant; audited. Raises what ``reveal_each`` raises."""
+    return reveal_each(api_keys=[api_key], actor=actor)[api_key.pk]
 
-    Raises UnableToChangeKey for a revoked key, and for a value whose encryption key was taken from the settings too early.
+
+def reveal_each(*, api_keys: Sequence[ApiKey], actor: Actor) -> dict[uuid.UUID, str]:
+    """The current credentials in clear, by API key id: all or none; each is audited.
+
+    ``gateway_key`` and ``tenant`` should be selected with the rows. Raises UnableToChangeKey for a revoked key, for one of a suspended
+    tenant, and for a value whose encryption key was taken from the settings too early.
     """
     with transaction.atomic():
-        _refuse_revoked(api_key)
-        try:
-            value = values.decrypt(api_key.gateway_key.value_encrypted)
-        except values.UnreadableValue as error:
-            log.exception("credential.unreadable", gateway_key_id=str(api_key.gateway_key_id))
-            raise UnableToChangeKey(_("This credential cannot be read just now. It still works; our staff can mend it.")) from error
-        record(actor=actor, action="api_key.revealed", target=api_key, tenant=api_key.tenant)
-    return value
+        found = {api_key.pk: _value_of(api_key) for api_key in api_keys}
+        record_each(actor=actor, action="api_key.revealed", targets=[(each, each.tenant_id) for each in api_keys])
+    return found
+
+
+def _value_of(api_key: ApiKey) -> str:
+    _refuse_revoked(api_key)
+    refuse_suspended(api_key.tenant)
+    try:
+        return values.decrypt(api_key.gateway_key.value_encrypted)
+    except values.UnreadableValue as error:
+        log.exception("credential.unreadable", gateway_key_id=str(api_key.gateway_key_id))
+        raise UnableToChangeKey(_("This credential cannot be read just now. It still works; our staff can mend it.")) from error
+
+
+def _locked_unsuspended(api_key: ApiKey) -> ApiKey:
+    """``_locked``, with the tenant's row locked before it, as purchases and suspensions do: neither begins or ends meanwhile.
+
+    Raises TenantSuspended.
+    """
+    refuse_suspended(Tenant.objects.select_for_update(no_key=True).only("pk", "name", "suspended_at").get(pk=api_key.tenant_id))
+    return _locked(api_key)
 
 
 def _locked(api_key: ApiKey) -> ApiKey:

@@ -75,12 +75,13 @@ def request_reconcile(*, gateway: Gateway, actor: Actor) -> None:
 def try_again(*, gateway: Gateway, actor: Actor) -> None:
     """Let rows that wait for a person, or for a later try, be tried now: for when the cause was mended."""
     with transaction.atomic():
+        # A worker that leaves the gateway alone after failures makes one try when somebody asks for a comparison. The gateway's row
+        # first, as everybody who writes many of its keys: nobody then waits for keys of somebody who waits for ours.
+        Gateway.objects.filter(pk=gateway.pk).update(reconcile_requested_at=timezone.now())
         for plan in UsagePlan.objects.filter(gateway=gateway).exclude(last_error=""):
             want(plan)
         for gateway_key in gateway.gateway_keys.filter(removed_at=None).exclude(last_error=""):
             want(gateway_key)
-        # A worker that leaves the gateway alone after failures makes one try when somebody asks for a comparison.
-        Gateway.objects.filter(pk=gateway.pk).update(reconcile_requested_at=timezone.now())
         record(actor=actor, action="gateway.retried", target=gateway)
         ring(gateway.pk)
 
