@@ -8,9 +8,9 @@ import pytest
 from django.db import connection, transaction
 
 from keys import selectors
-from keys.models import ApiKey, Credential, FreeSlot, GatewayKey, KeyRole, Pool, Tier
+from keys.models import ApiKey, Credential, FreeSlot, Gateway, GatewayKey, KeyRole, Pool, Tier
 from keys.models.tickets import free_unheld_slots, tickets_drawn
-from keys.services import api_keys, catalog, pools, purchases
+from keys.services import api_keys, catalog, pools, purchases, tenants
 from tenants.audit import SYSTEM
 from tenants.models import Tenant
 from tests.support.factories import bring_into_service, buy, make_tenant, make_tier
@@ -212,3 +212,115 @@ def test_key_rotated_eight_times_at_once_is_rotated_once() -> None:
 
     assert sum(at_once(work)) == 1
     assert Credential.objects.filter(api_key=api_key, ends_at=None).count() == 1
+
+
+def test_tenant_suspended_while_it_acts_keeps_no_enabled_key_of_its_own() -> None:
+    tier, tenant = make_tier(max_api_keys=1000, spare_target=5), make_tenant()
+    bought = [buy(tenant, tier) for _ in range(14)]
+    bring_into_service()
+
+    def work(number: int) -> None:
+        if number == 7:
+            for _ in range(5):
+                tenants.suspend(tenant=tenant, reason="Race", actor=SYSTEM)
+                tenants.resume(tenant=tenant, actor=SYSTEM)
+            tenants.suspend(tenant=tenant, reason="Race", actor=SYSTEM)
+            return
+        mine = bought[number::7]
+        for _ in range(15):
+            with suppress(purchases.TenantSuspended):
+                buy(tenant, tier)
+            for change in (
+                lambda: api_keys.disable(api_key=mine[0], actor=SYSTEM),
+                lambda: api_keys.enable(api_key=mine[0], actor=SYSTEM),
+                lambda: api_keys.rotate(api_key=mine[1], grace=timedelta(0), actor=SYSTEM),
+            ):
+                with suppress(api_keys.UnableToChangeKey):
+                    change()
+        api_keys.revoke(api_key=mine[1], actor=SYSTEM)
+
+    at_once(work)
+
+    living = GatewayKey.objects.filter(credentials__api_key__tenant=tenant, credentials__ends_at=None)
+    assert living.exists()
+    assert not living.filter(enabled=True).exists()
+    tenants.resume(tenant=tenant, actor=SYSTEM)
+    assert not living.filter(enabled=True, credentials__api_key__disabled_at__isnull=False).exists()
+    assert not living.filter(enabled=False, credentials__api_key__disabled_at=None).exists()
+
+
+def test_worker_that_writes_outcomes_does_not_block_a_suspension() -> None:
+    """Both write many gateway keys, in orders of their own: each locks the gateway's row first."""
+    tier, tenant = make_tier(max_api_keys=1000), make_tenant()
+    purchases.buy_many(tenant=tenant, items=[purchases.Item(tier=tier, name="Shop") for _ in range(300)], actor=SYSTEM)
+    ids = list(GatewayKey.objects.order_by("-pk").values_list("pk", flat=True))
+
+    def work(number: int) -> None:
+        for _ in range(10):
+            if number == 0:
+                tenants.suspend(tenant=tenant, reason="Race", actor=SYSTEM)
+                tenants.resume(tenant=tenant, actor=SYSTEM)
+            else:
+                with transaction.atomic():
+                    Gateway.objects.update(lease_expires_at=None)  # as the lease does when it is renewed
+                    for part in (ids[::2], ids[1::2]):
+                        GatewayKey.objects.filter(pk__in=part).update(attempts=number)
+
+    at_once(work, 3)
+
+    assert GatewayKey.objects.filter(enabled=True).count() == 300
+
+
+def test_batches_and_purchases_at_once_respect_the_maximum_exactly() -> None:
+    tenant = make_tenant()
+    tiers = [make_tier(pool_size=3, max_api_keys=100), make_tier(max_api_keys=40, spare_target=3)]
+    bring_into_service()
+
+    def work(number: int) -> int:
+        if number % 2:
+            items = [purchases.Item(tier=tier, name="Shop") for tier in (tiers if number % 4 == 1 else tiers[::-1]) for _ in range(30)]
+            outcomes = purchases.buy_many(tenant=tenant, items=items, actor=SYSTEM)
+            return sum(isinstance(outcome, ApiKey) for outcome in outcomes)
+        done = 0
+        for attempt in range(20):
+            with suppress(purchases.TooManyApiKeys):
+                buy(tenant, tiers[attempt % 2])
+                done += 1
+        return done
+
+    counts = at_once(work)
+
+    assert sum(counts) == ApiKey.objects.count() == 140
+    assert [tier.api_keys.count() for tier in tiers] == [100, 40]
+    assert spread(tiers[0]) <= 1
+    assert ApiKey.objects.filter(tier=tiers[1]).values("gateway_key").distinct().count() == 40
+
+
+def test_batches_of_different_tenants_never_take_one_spare_or_place_twice() -> None:
+    pooled, siloed = make_tier(pool_size=3, max_api_keys=1000), make_tier(max_api_keys=1000, spare_target=40)
+    buyers = [make_tenant() for _ in range(8)]
+    bring_into_service()
+
+    def work(number: int) -> None:
+        tiers = [pooled, siloed] if number % 2 else [siloed, pooled]
+        for _ in range(4):
+            outcomes = purchases.buy_many(
+                tenant=buyers[number], items=[purchases.Item(tier=tier, name="Shop") for tier in tiers for _ in range(10)], actor=SYSTEM
+            )
+            assert all(isinstance(outcome, ApiKey) for outcome in outcomes)
+
+    at_once(work)
+
+    assert ApiKey.objects.filter(tier=pooled).count() == ApiKey.objects.filter(tier=siloed).count() == 320
+    assert spread(pooled) <= 1
+    assert GatewayKey.objects.filter(role=KeyRole.SILO).count() == 320
+
+
+def test_one_batch_sent_eight_times_at_once_buys_once() -> None:
+    tenant, tier = make_tenant(), make_tier(pool_size=2, max_api_keys=1000)
+    items = [purchases.Item(tier=tier, name="Shop") for _ in range(50)]
+
+    answers = at_once(lambda _number: [str(each.pk) for each in purchases.buy_many(tenant=tenant, items=items, actor=SYSTEM)])
+
+    assert all(answer == answers[0] for answer in answers)
+    assert ApiKey.objects.count() == 50
