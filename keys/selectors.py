@@ -28,7 +28,7 @@ def held_tiers(tenant: Tenant) -> set[uuid.UUID]:
 
 def api_keys_of(tenant: Tenant, query: str = "") -> ApiKeyQuerySet:
     """The tenant's API keys, newest first, revoked ones too; ``query`` looks in name, description and last four."""
-    api_keys = ApiKey.objects.of(tenant).select_related("tier", "gateway_key").order_by("-created_at", "-pk")
+    api_keys = ApiKey.objects.of(tenant).select_related("tier", "gateway_key", "tenant").order_by("-created_at", "-pk")
     if query:
         api_keys = api_keys.filter(
             Q(name__icontains=query) | Q(description__icontains=query) | Q(gateway_key__last_four=query.removeprefix("..."))
@@ -146,6 +146,13 @@ class Headroom:
     @property
     def share(self) -> float:
         return self.held / self.capacity
+
+
+def own_and_shared(tenant: Tenant) -> tuple[int, int]:
+    """Live API keys of a tenant: those whose calls can be cut off for it alone, and those that share a value with other tenants."""
+    live = ApiKey.objects.of(tenant).live()
+    counts = live.order_by().aggregate(own=Count("pk", filter=Q(slot=None)), shared=Count("pk", filter=Q(slot__isnull=False)))
+    return counts["own"], counts["shared"]
 
 
 def headroom_of(gateway: Gateway) -> Headroom:

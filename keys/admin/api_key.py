@@ -36,11 +36,12 @@ class StatusFilter(admin.SimpleListFilter):
         return [(status.value, status.label) for status in Status]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> QuerySet[ApiKey]:
-        enabled = queryset.filter(revoked_at=None, disabled_at=None)
+        off = Q(disabled_at__isnull=False) | Q(tenant__suspended_at__isnull=False)
+        enabled = queryset.filter(revoked_at=None).exclude(off)
         in_service = Q(gateway_key__in_service_at__lte=timezone.now())
         return {
             Status.REVOKED.value: queryset.filter(revoked_at__isnull=False),
-            Status.DISABLED.value: queryset.filter(revoked_at=None, disabled_at__isnull=False),
+            Status.DISABLED.value: queryset.filter(off, revoked_at=None),
             Status.READY.value: enabled.filter(in_service),
             Status.PREPARING.value: enabled.exclude(in_service),
         }.get(self.value() or "", queryset)

@@ -71,7 +71,7 @@ def _one_key(row: KeyRow, url: str | None) -> dict[str, object]:
     return {
         "url": url,
         "lastFour": api_key.gateway_key.last_four,
-        "status": row.status.value,
+        "status": "suspended" if row.is_suspended else row.status.value,
         "limits": words.limits_text(tier),
         "rate": float(tier.throttle_rate),
         "burst": tier.throttle_burst,

@@ -42,12 +42,17 @@ class KeyRow:
         return self.status is Status.DISABLED
 
     @property
+    def is_suspended(self) -> bool:
+        """Whether it is off because the tenant is: then nobody of the tenant can turn it on."""
+        return self.is_disabled and self.api_key.tenant.suspended_at is not None
+
+    @property
     def is_revoked(self) -> bool:
         return self.status is Status.REVOKED
 
 
 def key_rows(api_keys: Sequence[ApiKey], now: datetime) -> list[KeyRow]:
-    """A row for each API key, in one query whatever their number. Tier and gateway key must be selected with them."""
+    """A row for each API key, in one query whatever their number. Tier, gateway key and tenant must be selected with them."""
     usages = selectors.usages_of_period(api_keys, now)
     return [
         KeyRow(

@@ -31,7 +31,7 @@ def buy_key(request: TenantRequest, slug: str) -> HttpResponse:
         else:
             messages.success(request, _bought_text(api_key))
             return redirect("keys:detail", pk=api_key.pk)
-    return render(request, "keys/buy.html", {"form": form, "tier": tier})
+    return render(request, "keys/buy.html", {"form": form, "tier": tier, "suspended": request.tenant.suspended_at is not None})
 
 
 def _bought_text(api_key: ApiKey) -> str:

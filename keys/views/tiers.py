@@ -13,4 +13,5 @@ def tier_list(request: HttpRequest) -> HttpResponse:
     """What each tier costs and allows; who is signed in sees which they have."""
     tenant = tenant_of(request)
     held = selectors.held_tiers(tenant) if tenant else set()
-    return render(request, "keys/tiers.html", {"tiers": selectors.tiers_for_sale(), "held": held})
+    suspended = tenant is not None and tenant.suspended_at is not None
+    return render(request, "keys/tiers.html", {"tiers": selectors.tiers_for_sale(), "held": held, "suspended": suspended})

@@ -10,7 +10,7 @@ import pytest
 from django.utils import timezone
 
 from keys.models import ApiKey, Gateway, GatewayKey, KeyRole, Status, Tier
-from keys.services import catalog, gateways
+from keys.services import catalog, gateways, tenants
 from keys.services.pools import replace_pool_key
 from keys.tasks import sweep
 from tenants.audit import SYSTEM
@@ -156,3 +156,23 @@ def test_replaced_pool_key_cuts_off_who_knew_the_old_value(world: World) -> None
     loyal.refresh_from_db()
     world.answers(world.value(loyal), 200)
     assert GatewayKey.objects.filter(role=KeyRole.POOL, usage_plan__tier__slug="free", ends_at=None).count() == 1
+
+
+def test_suspended_tenant_is_refused_at_the_gateway_until_it_is_resumed(world: World) -> None:
+    own, by_hand, shared = world.buy("premium"), world.buy("premium"), world.buy("basic")
+    values = [world.value(each) for each in (own, by_hand, shared)]
+    world.post(by_hand, "disable")
+    world.answers(values[1], 403)
+    acme = own.tenant
+
+    tenants.suspend(tenant=acme, reason="Unpaid", actor=SYSTEM)
+    world.answers(values[0], 403)
+    assert world.call(values[2]) == 200  # shared with others: said so, and not cut off
+    gateways.request_reconcile(gateway=Gateway.objects.get(), actor=SYSTEM)
+    world.settle()
+    assert [world.call(value) for value in values] == [403, 403, 200]
+
+    tenants.resume(tenant=acme, actor=SYSTEM)
+    world.answers(values[0], 200)
+    world.settle()
+    assert [world.call(value) for value in values] == [200, 403, 200]

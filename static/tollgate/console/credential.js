@@ -26,7 +26,7 @@ export class Credentials {
     if (answer.ok) return (await answer.json()).value;
     if (answer.status === 401) leaveFor((await answer.json()).reauthenticate);
     if (answer.type === "opaqueredirect") leaveFor(location.href); // the session is over: this page leads to signing in
-    if (answer.status === 409) throw new Unavailable("revoked");
+    if (answer.status === 409) throw new Unavailable(key.status === "suspended" ? "suspended" : "revoked");
     throw new Unavailable(answer.status === 429 ? "slow_down" : "not_loaded");
   }
 }
