@@ -47,8 +47,17 @@ class RequestLogMiddleware:
 def _log(request: HttpRequest, response: HttpResponseBase, *, milliseconds: float) -> None:
     quiet = request.path in QUIET_PATHS or request.path.startswith(settings.STATIC_URL)
     log = logger.debug if quiet and response.status_code < 500 else logger.info
-    user_id = _known_user_id(request)
-    log("request", method=request.method, path=request.path, status=response.status_code, ms=round(milliseconds, 1), user_id=user_id)
+    # Of the REST API: the token's id (never the token), or the session's person.
+    caller = {"caller": request.api_caller} if hasattr(request, "api_caller") else {}
+    log(
+        "request",
+        method=request.method,
+        path=request.path,
+        status=response.status_code,
+        ms=round(milliseconds, 1),
+        user_id=_known_user_id(request),
+        **caller,
+    )
 
 
 def _known_user_id(request: HttpRequest) -> str | None:
@@ -60,15 +69,15 @@ def _known_user_id(request: HttpRequest) -> str | None:
 class SecurityHeadersMiddleware:
     """Headers that Django has no setting for, and ``no-store`` on whatever belongs to one person.
 
-    A page is personal when the browser sent or got a session, and everything under /accounts/, /staff/ and /_mail/ is: links
-    with secrets in their path lead there.
+    A page is personal when the browser sent or got a session, and everything under /accounts/, /staff/ and /_mail/ is (links
+    with secrets in their path lead there), and what the REST API answers.
     """
 
     PERMISSIONS = ", ".join(
         f"{feature}=()"
         for feature in ("accelerometer", "camera", "display-capture", "geolocation", "gyroscope", "microphone", "payment", "usb")
     )
-    PRIVATE_PATHS = ("/accounts/", "/staff/", "/_mail/")
+    PRIVATE_PATHS = ("/accounts/", "/staff/", "/_mail/", "/api/v1/")
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response

@@ -55,6 +55,10 @@ INSTALLED_APPS = [
     "allauth",
     "allauth.account",
     "allauth.mfa",
+    "rest_framework",
+    "django_filters",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
     "csp",
     "django_htmx",
     "django_structlog",
@@ -276,6 +280,20 @@ CSRF_FAILURE_VIEW = "portal.views.errors.csrf_failure"
 DEFAULT_EXCEPTION_REPORTER_FILTER = "portal.reports.NoSecretsFilter"
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 200
+
+# --- REST API ----------------------------------------------------------------------------------------------------------------------
+
+# Requests a minute of one token (or person): all of them; and those that hand out credentials.
+API_REQUESTS_PER_MINUTE = env.integer("API_REQUESTS_PER_MINUTE", 1200, low=1, high=1_000_000)
+API_SECRETS_PER_MINUTE = env.integer("API_SECRETS_PER_MINUTE", 120, low=1, high=1_000_000)
+# How long a process may go on believing in a token it has seen. 0: each request asks the database; 2: the longest that a revoked
+# token may be answered.
+API_TOKEN_CACHE_SECONDS = env.integer("API_TOKEN_CACHE_SECONDS", 0, low=0, high=2)
+REST_FRAMEWORK = {
+    "EXCEPTION_HANDLER": "tenants.api.problems.handle",
+    "DEFAULT_SCHEMA_CLASS": "tenants.api.schema.Schema",
+    "UNAUTHENTICATED_USER": None,
+}
 
 # --- Logs -----------------------------------------------------------------------------------------------------------------------
 

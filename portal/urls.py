@@ -40,6 +40,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("accounts/", include("allauth.urls")),
     # Staff
     path("staff/", admin.site.urls),
+    # Scripts
+    path("api/v1/", include("keys.api.urls")),
     # Operations
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),

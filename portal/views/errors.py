@@ -11,11 +11,20 @@ from django.template.loader import render_to_string
 from django.utils.translation import gettext as _
 
 from portal.unavailable import is_unavailable
+from tenants.api.problems import plain_response
 from tenants.current import Refused
 from tenants.ratelimits import TooManyTries
 
 RETRY_AFTER_SECONDS = 30
 SECONDS_COUNTED_SINGLY = 90  # a longer wait is told in minutes
+
+
+API_PATH = "/api/v1/"
+
+
+def _is_api(request: HttpRequest) -> bool:
+    """Scripts get problem documents, never HTML."""
+    return request.path.startswith(API_PATH)
 
 
 def _still_page(template: str, status: int) -> HttpResponse:
@@ -25,19 +34,21 @@ def _still_page(template: str, status: int) -> HttpResponse:
 
 
 def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    return _still_page("400.html", 400)
+    return plain_response("bad-request") if _is_api(request) else _still_page("400.html", 400)
 
 
 def permission_denied(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     """403; or 429 where what was refused is one try too many. Only reasons of ours are shown."""
     if isinstance(exception, PermissionDenied) and isinstance(exception, TooManyTries):
         return ratelimited(request, exception)
+    if _is_api(request):
+        return plain_response("forbidden")
     reason = str(exception) if isinstance(exception, Refused) else ""
     return render(request, "403.html", {"reason": reason}, status=403)
 
 
 def page_not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    return render(request, "404.html", status=404)
+    return plain_response("not-found") if _is_api(request) else render(request, "404.html", status=404)
 
 
 def ratelimited(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
@@ -64,15 +75,15 @@ def server_error(request: HttpRequest) -> HttpResponse:
     """500; or 503 where a middleware stumbled over a server that is down (views are ``UnavailableMiddleware``'s)."""
     if is_unavailable(sys.exc_info()[1]):
         return unavailable(request)
-    return _still_page("500.html", 500)
+    return plain_response("server-error") if _is_api(request) else _still_page("500.html", 500)
 
 
 def unavailable(request: HttpRequest) -> HttpResponse:
-    response = _still_page("503.html", 503)
+    response = plain_response("unavailable") if _is_api(request) else _still_page("503.html", 503)
     response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     return response
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     """CSRF_FAILURE_VIEW. The reason is for developers and stands in the log."""
-    return _still_page("403_csrf.html", 403)
+    return plain_response("csrf-failed") if _is_api(request) else _still_page("403_csrf.html", 403)

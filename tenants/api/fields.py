@@ -1,0 +1,75 @@
+"""Fields and serializers that take what they are told and nothing that looks like it: no number for a text, no "yes" for true."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.utils.translation import gettext_lazy as _
+from rest_framework import serializers
+from rest_framework.fields import empty
+
+
+class Text(serializers.CharField):
+    """A text. White space around it is taken off."""
+
+    default_error_messages = {"invalid": _("This has to be a text.")}
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class Whole(serializers.IntegerField):
+    """A whole number."""
+
+    default_error_messages = {"invalid": _("This has to be a whole number.")}
+
+    def to_internal_value(self, data: Any) -> int:
+        if isinstance(data, bool) or not isinstance(data, int):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class YesNo(serializers.BooleanField):
+    """true or false."""
+
+    default_error_messages = {"invalid": _("This has to be true or false.")}
+
+    def to_internal_value(self, data: Any) -> bool:
+        if not isinstance(data, bool):
+            self.fail("invalid")
+        return data
+
+
+class Moment(serializers.DateTimeField):
+    """A moment in RFC 3339, with its offset from UTC."""
+
+    default_error_messages = {"naive": _("Write the offset from UTC, as in 2026-11-21T08:00:00Z.")}
+
+    def to_internal_value(self, value: Any) -> Any:
+        if not isinstance(value, str):
+            self.fail("invalid", format="YYYY-MM-DDThh:mm:ssZ")
+        return super().to_internal_value(value)
+
+    def enforce_timezone(self, value: Any) -> Any:
+        if value.tzinfo is None:
+            self.fail("naive")
+        return super().enforce_timezone(value)
+
+
+class Input(serializers.Serializer[Any]):
+    """The body of a request. Fields that it does not know are refused by name."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, Mapping):
+            unknown = [name for name in data if name not in self.fields]
+            if unknown:
+                known = ", ".join(self.fields) or _("none")
+                text = _("There is no such field. Known are: %(known)s.") % {"known": known}
+                raise serializers.ValidationError({str(name): [text] for name in unknown})
+        return super().to_internal_value(data)
+
+    def run_validation(self, data: Any = empty) -> Any:
+        if data is not empty and data is not None and not isinstance(data, Mapping):
+            raise serializers.ValidationError(_("This has to be an object."))
+        return super().run_validation(data)

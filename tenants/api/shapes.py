@@ -1,0 +1,129 @@
+"""What tokens, tenants, members and audit events look like over the REST API: a serializer describes, a function shows."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rest_framework import serializers
+
+from tenants.api.fields import Input, Moment, Text
+from tenants.models import AuditEvent, Membership, Role, Scope, Tenant, Token
+
+
+class TokenShape(serializers.Serializer[Any]):
+    """A token, without its secret."""
+
+    id = serializers.UUIDField()
+    name = serializers.CharField()
+    prefix = serializers.CharField(help_text="Its first characters, by which you recognise it.")
+    scopes = serializers.ListField(child=serializers.ChoiceField(choices=Scope.values))
+    made_by = serializers.EmailField(help_text="It never carries more rights than this person has.")
+    created_at = serializers.DateTimeField()
+    expires_at = serializers.DateTimeField(allow_null=True)
+    revoked_at = serializers.DateTimeField(allow_null=True)
+    last_used_at = serializers.DateTimeField(allow_null=True, help_text="Exact to a minute.")
+
+
+class NewTokenShape(TokenShape):
+    """A token that was just made, with its secret: this answer is the only place where that is ever shown."""
+
+    token = serializers.CharField(help_text="The secret. Keep it: it is never shown again.")
+
+
+class TokenInput(Input):
+    """A token to make."""
+
+    name = Text(max_length=100, help_text="What will use it.")
+    scopes = serializers.ListField(
+        child=serializers.ChoiceField(choices=Scope.values), min_length=1, max_length=len(Scope.values), help_text="What it may do."
+    )
+    expires_at = Moment(required=False, allow_null=True, default=None, help_text="Null: it works until it is revoked.")
+
+
+def token_shown(token: Token) -> dict[str, Any]:
+    """``TokenShape``. Select ``user`` with the row."""
+    return {
+        "id": token.pk,
+        "name": token.name,
+        "prefix": token.prefix,
+        "scopes": token.scopes,
+        "made_by": token.user.email,
+        "created_at": token.created_at,
+        "expires_at": token.expires_at,
+        "revoked_at": token.revoked_at,
+        "last_used_at": token.last_used_at,
+    }
+
+
+class TenantShape(serializers.Serializer[Any]):
+    """An organisation."""
+
+    id = serializers.UUIDField()
+    name = serializers.CharField()
+    created_at = serializers.DateTimeField()
+    suspended_at = serializers.DateTimeField(allow_null=True, help_text="While it is set, its keys are refused and nothing can be bought.")
+
+
+class TenantInput(Input):
+    """What can be changed of an organisation."""
+
+    name = Text(max_length=100, required=False)
+
+
+def tenant_shown(tenant: Tenant) -> dict[str, Any]:
+    """``TenantShape``."""
+    return {"id": tenant.pk, "name": tenant.name, "created_at": tenant.created_at, "suspended_at": tenant.suspended_at}
+
+
+class MemberShape(serializers.Serializer[Any]):
+    """A person in an organisation."""
+
+    id = serializers.UUIDField(help_text="The person's id.")
+    email = serializers.EmailField()
+    role = serializers.ChoiceField(choices=Role.values)
+    created_at = serializers.DateTimeField(help_text="Since when.")
+
+
+def member_shown(membership: Membership) -> dict[str, Any]:
+    """``MemberShape``. Select ``user`` with the row."""
+    person = membership.user
+    return {"id": person.pk, "email": person.email, "role": membership.role, "created_at": membership.created_at}
+
+
+class AuditEventShape(serializers.Serializer[Any]):
+    """One thing that somebody did."""
+
+    id = serializers.UUIDField()
+    created_at = serializers.DateTimeField()
+    actor = serializers.CharField(help_text="A member's e-mail address (with the token they used), `staff` or `system`.")
+    action = serializers.CharField(help_text="Dotted, as `api_key.revoked`.")
+    target_type = serializers.CharField()
+    target_id = serializers.CharField()
+    target_name = serializers.CharField(allow_blank=True)
+    details = serializers.DictField(
+        child=serializers.JSONField(allow_null=True), help_text="What changed, before and after. Depends on the action."
+    )
+    request_id = serializers.CharField(allow_blank=True)
+
+
+def audit_event_shown(event: AuditEvent) -> dict[str, Any]:
+    """``AuditEventShape`` for a tenant: those who run the portal have no names here, nor do its commands. Select ``actor``."""
+    actor = "system" if event.actor is None else "staff" if event.actor.is_staff else event.actor_label
+    return {
+        "id": event.pk,
+        "created_at": event.created_at,
+        "actor": actor,
+        "action": event.action,
+        "target_type": event.target_type,
+        "target_id": event.target_id,
+        "target_name": event.target_label,
+        "details": _told(event.data),
+        "request_id": event.request_id,
+    }
+
+
+# Details of an event that would tell a tenant how staff keep its key, or why they acted.
+_NOT_TOLD = {"cut_off", "gateway", "isolation", "pool_size", "reason"}
+
+
+def _told(data: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in data.items() if name not in _NOT_TOLD}
