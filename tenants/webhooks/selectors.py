@@ -49,7 +49,11 @@ def counts_of(endpoints: Iterable[WebhookEndpoint]) -> dict[uuid.UUID, Counts]:
         WebhookDelivery.objects.filter(endpoint__in=[each.pk for each in endpoints], delivered_at=None)
         .order_by()
         .values_list("endpoint")
-        .annotate(Count("pk", filter=is_waiting), Count("pk", filter=~Q(parked_at=None)), Min("created_at", filter=is_waiting))
+        .annotate(
+            waiting=Count("pk", filter=is_waiting),
+            parked=Count("pk", filter=~Q(parked_at=None)),
+            since=Min("created_at", filter=is_waiting),
+        )
     )
     found = {pk: Counts(waiting=waiting, parked=parked, waiting_since=since) for pk, waiting, parked, since in rows}
     return {each.pk: found.get(each.pk, Counts()) for each in endpoints}

@@ -70,7 +70,7 @@ class Receiver:
                         self.send_header("Content-Length", "0")
                         self.end_headers()
 
-            do_GET = do_POST  # what a followed redirect would send
+            do_GET = do_POST  # noqa: N815 - what a followed redirect would send
 
             def log_message(self, *args: Any) -> None:
                 pass

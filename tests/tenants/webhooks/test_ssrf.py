@@ -208,10 +208,10 @@ BAD_URLS = [
     " http://127.0.0.1/",
     # Letters that become dots, digits and slashes.
     "http://127。0。0。1/",
-    "http://127．0．0．1/",
+    "http://127．0．0．1/",  # noqa: RUF001 - a payload
     "http://①②⑦.⓪.⓪.①/",
     "http://ⓛocalhost/",
-    "http://example.com／@127.0.0.1/",
+    "http://example.com／@127.0.0.1/",  # noqa: RUF001 - as above
     "http://exämple.com/",
     # Other schemes, and none.
     "file:///etc/passwd",
@@ -282,7 +282,12 @@ def test_name_that_leads_to_a_bad_address_is_not_connected_to(
 @pytest.mark.parametrize("address", BAD_ADDRESSES)
 def test_bad_address_itself_is_refused_by_its_shape(address: str, connects: list[Any]) -> None:
     for allowed in ("off", "loopback", "private"):
-        if allowed == "off" or "169.254" in address or "%" in address or address.startswith(("fd00:ec2", "fd20:ce", "2002", "64:", "::ffff")):
+        if (
+            allowed == "off"
+            or "169.254" in address
+            or "%" in address
+            or address.startswith(("fd00:ec2", "fd20:ce", "2002", "64:", "::ffff"))
+        ):
             assert not may_be_sent_to(address, allowed)
     host = f"[{address}]" if ":" in address else address
 

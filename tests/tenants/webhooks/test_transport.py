@@ -35,7 +35,9 @@ def test_2xx_is_delivered(receiver: Receiver, status: int) -> None:
     assert not {"cookie", "authorization", "proxy-authorization"} & set(request.headers)
 
 
-@pytest.mark.parametrize(("status", "words"), [(400, "400"), (401, "401"), (404, "404"), (410, "gone"), (429, "429"), (500, "500"), (503, "503")])
+@pytest.mark.parametrize(
+    ("status", "words"), [(400, "400"), (401, "401"), (404, "404"), (410, "gone"), (429, "429"), (500, "500"), (503, "503")]
+)
 def test_other_statuses_are_failures(receiver: Receiver, status: int, words: str) -> None:
     receiver.answer = lambda _request, _socket: status
 
