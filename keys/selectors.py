@@ -1,7 +1,7 @@
 """Reads that pages, the admin and the REST API share. Nothing here writes, and nothing calls AWS."""
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
@@ -34,6 +34,29 @@ def api_keys_of(tenant: Tenant, query: str = "") -> ApiKeyQuerySet:
             Q(name__icontains=query) | Q(description__icontains=query) | Q(gateway_key__last_four=query.removeprefix("..."))
         )
     return api_keys
+
+
+def api_keys_in_pages(tenant: Tenant, *, revoked: bool = False, size: int = 1000) -> Iterator[list[ApiKey]]:
+    """All of the tenant's API keys, the oldest first, ``size`` at a time: any number of them in little memory, and no long query.
+
+    Keys that are bought meanwhile come at the end.
+    """
+    rows = ApiKey.objects.of(tenant).select_related("tier", "gateway_key", "tenant").order_by("created_at", "pk")
+    if not revoked:
+        rows = rows.live()
+    page = list(rows[:size])
+    while page:
+        yield page
+        last = page[-1]
+        later = Q(created_at__gt=last.created_at) | Q(created_at=last.created_at, pk__gt=last.pk)
+        page = list(rows.filter(later, created_at__gte=last.created_at)[:size])
+
+
+def bought_tokens(tenant: Tenant, tokens: Sequence[uuid.UUID]) -> set[uuid.UUID]:
+    """Those of ``tokens`` under which the tenant has bought an API key."""
+    mine = ApiKey.objects.of(tenant)
+    chunks = (tokens[start : start + 1000] for start in range(0, len(tokens), 1000))
+    return {token for chunk in chunks for token in mine.filter(purchase_token__in=chunk).values_list("purchase_token", flat=True)}
 
 
 def api_key_of(tenant: Tenant, pk: uuid.UUID) -> ApiKey:
