@@ -30,6 +30,7 @@ SAFE: dict[str, Any] = {
     "CACHES": REDIS,
     "CELERY_BROKER_URL": "redis://cache.example.com/1",
     "EMAIL_BACKEND": "django.core.mail.backends.smtp.EmailBackend",
+    "WEBHOOK_PRIVATE_ADDRESSES": "off",
 }
 
 
@@ -68,6 +69,8 @@ def test_sensible_production_is_clean(production: Any) -> None:
         ("PORTAL_URL", "http://keys.example.com", "tollgate.E007"),
         ("CELERY_BROKER_URL", "safefs://localhost//", "tollgate.W001"),
         ("EMAIL_BACKEND", "django.core.mail.backends.filebased.EmailBackend", "tollgate.W002"),
+        ("WEBHOOK_PRIVATE_ADDRESSES", "loopback", "tollgate.W006"),
+        ("WEBHOOK_PRIVATE_ADDRESSES", "private", "tollgate.W006"),
     ],
 )
 def test_production_refuses(production: Any, name: str, value: object, expected: str) -> None:

@@ -21,6 +21,7 @@ COOKIE = "k2v9s8d7f6g5h4j3k2l1"
         (f"GET /api with {KEY}", KEY),
         (f"x{KEY}x", KEY),
         (f"X-Api-Key: {KEY}", KEY),
+        ("signed with whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw today", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
         ("x-api-key: some-other-opaque-value", "some-other-opaque-value"),
         ('{"x-api-key": "opaque value with blanks"}', "opaque value"),
         ("('X-Api-Key', 'opaque-value')", "opaque-value"),
