@@ -66,17 +66,21 @@ def claim(endpoint: WebhookEndpoint, now: datetime, limit: int) -> list[WebhookD
                 behind.setdefault(first_due, []).append(pk)
         # What waits for an earlier one of its subject is not looked at again before that one is due.
         for moment, ids in behind.items():
-            WebhookDelivery.objects.filter(pk__in=ids).update(next_try_at=moment)
-        rows = _due(now).filter(pk__in=chosen[:limit]).order_by("pk")
-        if connection.vendor == "postgresql":
-            rows = rows.select_for_update(skip_locked=True, of=("self",))
-        claimed = list(rows)
+            free = [row.pk for row in _unlocked(_due(now).filter(pk__in=ids))]
+            WebhookDelivery.objects.filter(pk__in=free).update(next_try_at=moment)
+        claimed = list(_unlocked(_due(now).filter(pk__in=chosen[:limit])))
         WebhookDelivery.objects.filter(pk__in=[row.pk for row in claimed]).update(claimed_until=now + CLAIM)
     events = WebhookEvent.objects.in_bulk({row.event_id for row in claimed})
     for row in claimed:
         row.claimed_until = now + CLAIM
         row.endpoint, row.event = endpoint, events[row.event_id]
     return claimed
+
+
+def _unlocked(rows: QuerySet[WebhookDelivery]) -> QuerySet[WebhookDelivery]:
+    """Those that nobody else holds, locked (PostgreSQL; SQLite has one writer): many rows at once, and never a wait in a circle."""
+    rows = rows.order_by("pk")
+    return rows.select_for_update(skip_locked=True, of=("self",)) if connection.vendor == "postgresql" else rows
 
 
 def note(delivery: WebhookDelivery, answer: Answer, now: datetime) -> None:
@@ -132,8 +136,12 @@ def _note_failed(delivery: WebhookDelivery, seen: Mapping[str, object], now: dat
 def park_overdue(now: datetime) -> int:
     """Park what stands in line for longer than it is tried and could not be: its endpoint rests or is disabled. How many."""
     ids = list(waiting().filter(created_at__lte=now - TRIED_FOR - GRACE).order_by("created_at").values_list("pk", flat=True)[:_CHUNK])
-    free = Q(claimed_until=None) | Q(claimed_until__lte=now)
-    return waiting().filter(free, pk__in=ids).update(parked_at=now, claimed_until=None) if ids else 0
+    if not ids:
+        return 0
+    unclaimed = Q(claimed_until=None) | Q(claimed_until__lte=now)
+    with transaction.atomic():
+        free = [row.pk for row in _unlocked(waiting().filter(unclaimed, pk__in=ids))]
+        return WebhookDelivery.objects.filter(pk__in=free).update(parked_at=now, claimed_until=None)
 
 
 def prune(now: datetime) -> int:
@@ -145,6 +153,10 @@ def prune(now: datetime) -> int:
     if not ids:
         return 0
     with transaction.atomic():
+        if connection.vendor == "postgresql":  # another worker may be at it
+            ids = list(
+                WebhookEvent.objects.filter(pk__in=ids).select_for_update(skip_locked=True, of=("self",)).values_list("pk", flat=True)
+            )
         WebhookDelivery.objects.filter(event__in=ids).delete()
         WebhookEvent.objects.filter(pk__in=ids).delete()
     return len(ids)
