@@ -31,7 +31,9 @@ def new_secret(prefix: str) -> str:
 
 def has_valid_checksum(prefix: str, value: str) -> bool:
     """Whether ``value`` has the form of our secrets with this prefix; says nothing of whether it exists."""
-    if len(value) != len(prefix) + SECRET_LENGTH + CHECKSUM_LENGTH or not value.startswith(prefix) or not value.isascii():
+    if len(value) != len(prefix) + SECRET_LENGTH + CHECKSUM_LENGTH or not value.startswith(prefix):
+        return False
+    if not value.isascii() or not value.isalnum():
         return False
     return secrets.compare_digest(value[-CHECKSUM_LENGTH:], _checksum(value[:-CHECKSUM_LENGTH]))
 

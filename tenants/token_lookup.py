@@ -4,13 +4,16 @@ The cache is short (2 s at most), so that a revoked token is refused everywhere 
 processes. Expiry is looked at on each use, cached or not.
 """
 
+import functools
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
+from django.db import connection
 from django.db.models import OuterRef, Subquery
 from django.utils import timezone
 
@@ -71,24 +74,71 @@ def note_use(found: FoundToken) -> None:
             _cache[prefix] = (cached[0], replace(found, last_used_at=now))
 
 
+# Which columns are read, in this order: the token's own, then those of its maker, then those of its tenant.
+_OWN = ("pk", "name", "sha256", "scopes", "revoked_at", "expires_at", "last_used_at", "role")
+_OF_USER = [field.attname for field in User._meta.concrete_fields]
+_OF_TENANT = [field.attname for field in Tenant._meta.concrete_fields]
 _ROLE = Membership.objects.filter(user=OuterRef("user"), tenant=OuterRef("tenant")).values("role")[:1]
 
 
+@dataclass(frozen=True)
+class _Statement:
+    """A query that was compiled once. ``converters``: by column, what the ORM does with a value of this kind of database."""
+
+    sql: str
+    parameters: tuple[Any, ...]
+    converters: list[tuple[int, list[Callable[..., Any]], Any]]
+
+
+@functools.cache
+def _statement(vendor: str) -> _Statement:
+    """How a token is found by its prefix. Building a query costs the ORM more than the database needs to answer it."""
+    columns = [*_OWN, *(f"user__{name}" for name in _OF_USER), *(f"tenant__{name}" for name in _OF_TENANT)]
+    query = Token.objects.annotate(role=Subquery(_ROLE)).filter(prefix=_PLACE).values_list(*columns).query
+    compiler = query.get_compiler(connection=connection)
+    sql, parameters = compiler.as_sql()
+    converters = compiler.get_converters([column for column, _sql, _alias in compiler.select])
+    return _Statement(sql, tuple(parameters), [(place, *converter) for place, converter in converters.items()])
+
+
+# Stands where a prefix goes.
+_PLACE = "the prefix"
+
+
+def _row(prefix: str) -> list[Any] | None:
+    statement = _statement(connection.vendor)
+    with connection.cursor() as cursor:
+        cursor.execute(statement.sql, [prefix if each == _PLACE else each for each in statement.parameters])
+        found = cursor.fetchone()
+    if found is None:
+        return None
+    row = list(found)
+    for place, converters, column in statement.converters:
+        for convert in converters:
+            row[place] = convert(row[place], column, connection)
+    return row
+
+
 def _read(prefix: str) -> FoundToken | None:
-    row: Any = Token.objects.select_related("user", "tenant").annotate(role=Subquery(_ROLE)).filter(prefix=prefix).first()
+    row = _row(prefix)
     if row is None:
         return None
-    held = scopes_in_tenant(row.role) if row.tenant_id else STAFF_SCOPES if row.user.is_staff else frozenset()
+    token_id, name, sha256, scopes, revoked_at, expires_at, last_used_at, role = row[: len(_OWN)]
+    of_user, of_tenant = row[len(_OWN) : len(_OWN) + len(_OF_USER)], row[len(_OWN) + len(_OF_USER) :]
+    user = User.from_db(connection.alias, _OF_USER, of_user)
+    # Staff have tokens without a tenant: then each of its columns is null.
+    tenant = Tenant.from_db(connection.alias, _OF_TENANT, of_tenant) if any(of_tenant) else None
+    held = scopes_in_tenant(role) if tenant else STAFF_SCOPES if user.is_staff else frozenset()
     return FoundToken(
-        token_id=row.pk,
+        token_id=token_id,
         prefix=prefix,
-        name=row.name,
-        sha256=row.sha256,
-        user=row.user,
-        tenant=row.tenant,
-        scopes=held.intersection(row.scopes),
+        name=name,
+        sha256=sha256,
+        user=user,
+        tenant=tenant,
+        scopes=held.intersection(scopes),
         maker_belongs=bool(held),
-        is_revoked=row.revoked_at is not None,
-        expires_at=row.expires_at,
-        last_used_at=row.last_used_at,
+        is_revoked=revoked_at is not None,
+        expires_at=expires_at,
+        last_used_at=last_used_at,
     )
