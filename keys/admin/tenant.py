@@ -25,13 +25,14 @@ from tenants.models import Tenant
 
 # What API Gateway lets an account and Region change; see docs/architecture.md, "One writer a gateway".
 CALLS_A_SECOND = 10
+WORTH_TELLING = timedelta(minutes=1)
 
 
 class ReasonForm(forms.Form):
     """Why a tenant is suspended."""
 
     reason = forms.CharField(
-        label=gettext_lazy("Reason, for staff: it stands in the audit trail"),
+        label=gettext_lazy("Reason, for staff alone"),
         max_length=tenants.LONGEST_REASON,
         widget=forms.Textarea(attrs={"rows": 3}),
         error_messages={"required": gettext_lazy("Give a reason: whoever resumes the tenant will want to know it.")},
@@ -71,26 +72,31 @@ def _suspend_effect(tenant: Tenant) -> list[str]:
         _("Every page of theirs says that they are suspended and that they should talk to support. It does not show the reason."),
     ]
     if own:
-        seconds = timedelta(seconds=own / CALLS_A_SECOND)
         effect.append(
             ngettext(
                 "%(count)s API key on a siloed tier is cut off: API Gateway refuses it within seconds up to minutes.",
-                "%(count)s API keys on siloed tiers are cut off: API Gateway refuses them within seconds up to minutes, "
-                "and takes about %(wait)s for all of them if they are on one gateway.",
+                "%(count)s API keys on siloed tiers are cut off: API Gateway refuses them within seconds up to minutes.",
                 own,
             )
-            % {"count": words.number_of(own), "wait": words.duration_text(max(seconds, timedelta(seconds=1)))}
+            % {"count": words.number_of(own)}
         )
+        longest = timedelta(seconds=own / CALLS_A_SECOND)
+        if longest >= WORTH_TELLING:
+            effect.append(
+                _("API Gateway lets them be turned off one by one: about %(wait)s for all of them if they are on one gateway.")
+                % {"wait": words.duration_text(longest)}
+            )
     else:
         effect.append(_("It has no API key on a siloed tier, so API Gateway is told nothing."))
     if shared:
         effect.append(
             ngettext(
                 "%(count)s API key on a pooled tier is not cut off: it shares its credential with other tenants, so API Gateway goes on "
-                "answering it. To end it, open the pool key it stands on and choose “Replace this pool key”; the others get a new one.",
+                "answering it. To end it, open the pool key it stands on and choose “Replace this pool key”. All who share it get a new "
+                "credential, which this tenant cannot read while it is suspended.",
                 "%(count)s API keys on pooled tiers are not cut off: they share their credentials with other tenants, so API Gateway goes "
-                "on answering them. To end them, open the pool keys they stand on and choose “Replace this pool key”; the others get a "
-                "new one.",
+                "on answering them. To end them, open the pool keys they stand on and choose “Replace this pool key”. All who share them "
+                "get a new credential, which this tenant cannot read while it is suspended.",
                 shared,
             )
             % {"count": words.number_of(shared)}

@@ -96,7 +96,7 @@ def _states() -> dict[str, str]:
     return {
         "preparing": _("This key is being prepared: until it is ready, expect 403."),
         "disabled": _("This key is disabled: expect 403 until you enable it."),
-        "suspended": _("Your organisation is suspended: expect 403. Its credentials cannot be loaded until it is resumed."),
+        "suspended": _("Your organisation is suspended: its credentials cannot be loaded until it is resumed."),
         "revoked": _("This key was revoked: its credential cannot be loaded any more."),
         "no_url": _("The tier of this key serves no address yet. Our staff can see this."),
         "loading": _("Loading the credential."),

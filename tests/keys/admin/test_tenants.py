@@ -33,6 +33,17 @@ def test_confirm_page_tells_what_is_cut_off_and_what_is_not(staff: Client, acme:
     assert "Replace this pool key" in text
 
 
+def test_confirm_page_says_how_long_many_keys_take(staff: Client, acme: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+    buy(acme, make_tier())
+    assert "one by one" not in staff.get(url_of(acme, "suspend")).content.decode()
+
+    monkeypatch.setattr("keys.selectors.own_and_shared", lambda _tenant: (3000, 0))
+
+    text = staff.get(url_of(acme, "suspend")).content.decode()
+    assert "3,000 API keys on siloed tiers are cut off" in text
+    assert "about 5 min for all of them" in text
+
+
 def test_confirm_page_of_a_tenant_without_keys_promises_nothing(staff: Client, acme: Tenant) -> None:
     text = staff.get(url_of(acme, "suspend")).content.decode()
 
