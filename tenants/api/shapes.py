@@ -122,7 +122,7 @@ def audit_event_shown(event: AuditEvent) -> dict[str, Any]:
 
 
 # Details of an event that would tell a tenant how staff keep its key, or why they acted.
-_NOT_TOLD = {"cut_off", "gateway", "isolation", "pool_size", "reason"}
+_NOT_TOLD = {"cut_off", "gateway", "isolation", "not_cut_off", "pool_size", "reason", "turned_on"}
 
 
 def _told(data: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,13 +1,27 @@
 """Changing a tenant."""
 
 from django.db import transaction
+from django.utils.translation import gettext as _
 
 from tenants.audit import Actor, record
 from tenants.models import Tenant
 
+LONGEST_NAME = 100
+
+
+class UnableToRenameTenant(Exception):
+    """A name that was refused; the message is fit for the page."""
+
 
 def rename_tenant(*, tenant: Tenant, name: str, actor: Actor) -> Tenant:
-    """Give a tenant another name. Nothing happens when it has it already."""
+    """Give the tenant another name; spaces around it are taken off. Nothing happens when it has that name. Raises UnableToRenameTenant."""
+    name = name.strip()
+    if not name:
+        raise UnableToRenameTenant(_("Give your organisation a name."))
+    if len(name) > LONGEST_NAME:
+        raise UnableToRenameTenant(_("A name has at most %(longest)d characters.") % {"longest": LONGEST_NAME})
+    if "\0" in name:
+        raise UnableToRenameTenant(_("A name holds no NUL character."))
     with transaction.atomic():
         tenant = Tenant.objects.select_for_update(no_key=True).get(pk=tenant.pk)
         before = tenant.name

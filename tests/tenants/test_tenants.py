@@ -2,7 +2,7 @@ import pytest
 
 from tenants.audit import SYSTEM
 from tenants.models import AuditEvent, Tenant
-from tenants.services.organisations import LONGEST_NAME, UnableToRenameTenant, rename_tenant
+from tenants.services.tenants import LONGEST_NAME, UnableToRenameTenant, rename_tenant
 
 pytestmark = pytest.mark.django_db
 
