@@ -9,17 +9,20 @@ from keys.models import Gateway
 from keys.sync import due
 from keys.sync.gaps import sweep_pools
 from keys.sync.ready import tell_ready
+from tenants.services.housekeeping import forget_old_answers
 
 log = structlog.get_logger(__name__)
 
 
 def sweep() -> list[uuid.UUID]:
-    """Look after the pools, tell of keys that became ready, and return the gateways that a worker should converge now.
+    """Look after the pools, tell of keys that became ready, forget what need not be kept any longer, and return the gateways that a
+    worker should converge now.
 
     The lease of a holder that died needs no care: it runs out.
     """
     sweep_pools()
     tell_ready()
+    forget_old_answers()
     now = timezone.now()
     found = [gateway.pk for gateway in Gateway.objects.all() if due.anything(gateway, now)]
     if found:

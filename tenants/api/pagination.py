@@ -6,14 +6,14 @@ Order is newest first, by ``created_at`` and id, so that rows that come or go du
 import base64
 import binascii
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
 import orjson
 from django.conf import settings
-from django.db.models import F, QuerySet
+from django.db.models import F, QuerySet, UUIDField
 from django.db.models.fields.tuple_lookups import Tuple, TupleGreaterThan, TupleLessThan
 from django.utils.translation import gettext as _
 from rest_framework.pagination import BasePagination
@@ -41,7 +41,7 @@ class KeysetPagination(BasePagination):
         self.time_field = getattr(view, "keyset_time_field", self.time_field)
         self.id_field = getattr(view, "keyset_id_field", self.id_field)
         self.limit = limit_of(request)
-        backwards, place = _read_cursor(request, self._parse_id)
+        backwards, place = _read_cursor(request, _id_parser(queryset, self.id_field))
         rows = list(self._ordered(queryset, backwards=backwards, place=place)[: self.limit + 1])
         more = len(rows) > self.limit
         rows = rows[: self.limit]
@@ -96,9 +96,6 @@ class KeysetPagination(BasePagination):
         sign = "" if backwards else "-"
         return queryset.order_by(f"{sign}{self.time_field}", f"{sign}{self.id_field}")
 
-    def _parse_id(self, text: str) -> Any:
-        return uuid.UUID(text) if "-" in text else int(text)
-
     def _url(self, direction: str, row: Any) -> str:
         at, pk = self._value(row, self.time_field), self._value(row, self.id_field)
         microseconds = (at - _EPOCH) // timedelta(microseconds=1)
@@ -121,7 +118,21 @@ def limit_of(request: Request) -> int:
     return int(text)
 
 
-def _read_cursor(request: Request, parse_id: Any) -> tuple[bool, tuple[datetime, Any] | None]:
+def _id_parser(queryset: QuerySet[Any], name: str) -> Callable[[str], uuid.UUID | int]:
+    """What turns a cursor's text into an id that the column can hold; it raises ValueError for others."""
+    options = queryset.model._meta
+    field = options.pk if name == "pk" else options.get_field(name)
+    return uuid.UUID if isinstance(field, UUIDField) else _row_number
+
+
+def _row_number(text: str) -> int:
+    number = int(text)
+    if not 0 <= number < 2**63:
+        raise ValueError(number)
+    return number
+
+
+def _read_cursor(request: Request, parse_id: Callable[[str], uuid.UUID | int]) -> tuple[bool, tuple[datetime, Any] | None]:
     text = request.query_params.get("cursor")
     if text is None:
         return False, None

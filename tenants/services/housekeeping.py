@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+from django.db import connection, transaction
 from django.utils import timezone
 
 from tenants.models import IdempotentAnswer
@@ -12,7 +13,13 @@ CHUNK = 1000
 
 
 def forget_old_answers() -> int:
-    """Delete answers whose time is over; how many. In chunks, one a call, so that a backlog holds no lock for long."""
+    """Delete answers whose time is over; how many. A chunk a call, so that a backlog holds no lock for long."""
     old = IdempotentAnswer.objects.filter(created_at__lt=timezone.now() - ANSWERS_KEPT).order_by("created_at")
-    count, _each = IdempotentAnswer.objects.filter(pk__in=list(old.values_list("pk", flat=True)[:CHUNK])).delete()
-    return count
+    chunk = list(old.values_list("pk", flat=True)[:CHUNK])
+    if not chunk:
+        return 0
+    with transaction.atomic():
+        rows = IdempotentAnswer.objects.filter(pk__in=chunk)
+        if connection.vendor == "postgresql":  # another worker may be at it
+            chunk = list(rows.select_for_update(skip_locked=True).values_list("pk", flat=True))
+        return IdempotentAnswer.objects.filter(pk__in=chunk).delete()[0]
