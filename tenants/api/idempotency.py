@@ -15,6 +15,7 @@ import structlog
 from django.db import Error as DatabaseFailure
 from django.db import transaction
 from django.utils.translation import gettext as _
+from redis.exceptions import RedisError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -81,8 +82,8 @@ def _carry_out(view: HandlesExceptions, work: Callable[[], Response]) -> Respons
     try:
         with transaction.atomic():
             return work()
-    except DatabaseFailure:
-        raise  # nothing can be kept either
+    except (DatabaseFailure, RedisError):
+        raise  # a server that is down: nothing can be kept, or nothing is worth keeping
     except Exception as error:  # noqa: BLE001 - whatever it is, it is this request's answer
         try:
             return view.handle_exception(error)

@@ -110,7 +110,7 @@ class ApiView(GenericAPIView[Any]):
         if not isinstance(caller, Caller):
             raise Problem("not-authenticated", headers={"WWW-Authenticate": CHALLENGE})
         request._request.api_caller = caller.id  # type: ignore[attr-defined]  # the request's line in the log names it
-        self.headers = {**getattr(self, "headers", {}), **throttling.count(request, throttling.default_policy())}
+        self._count(request, throttling.default_policy())
         if (request.method or "").lower() not in self.http_method_names or not hasattr(self, (request.method or "").lower()):
             self.http_method_not_allowed(request)
         self._check_rights(request, caller)
@@ -118,12 +118,24 @@ class ApiView(GenericAPIView[Any]):
         if request.method in self.secret_methods:
             if not caller.is_recent:
                 raise Problem("reauthentication-required")
-            for name, value in throttling.count(request, throttling.secrets_policy()).items():
-                self.headers[name] = f"{self.headers[name]}, {value}"
+            self._count(request, throttling.secrets_policy())
 
     @property
     def default_response_headers(self) -> dict[str, str]:
         return {"Allow": ", ".join(self.allowed_methods), "Vary": "Authorization, Cookie"}
+
+    def _count(self, request: Request, policy: throttling.Policy) -> None:
+        """Count the request. What is left of each policy stands in the answer, refusals included."""
+        try:
+            self._tell(throttling.count(request, policy))
+        except Problem as refusal:
+            self._tell(refusal.headers)
+            raise
+
+    def _tell(self, limits: Mapping[str, str]) -> None:
+        for name in ("RateLimit-Policy", "RateLimit"):
+            if name in limits:
+                self.headers[name] = ", ".join(part for part in (self.headers.get(name), limits[name]) if part)
 
     def _check_rights(self, request: Request, caller: Caller) -> None:
         method = "GET" if request.method in {"HEAD", "OPTIONS"} else request.method or ""
