@@ -12,9 +12,9 @@ from django.utils.translation import ngettext
 
 from keys import words
 from keys.admin.cells import change_url
-from keys.admin.gateway import with_facts
-from keys.admin.plans import pending_plans, plans_to_compare, state_of
+from keys.admin.plans import state_of
 from keys.models import Gateway, GatewayKey
+from keys.staff_selectors import gateways_with_facts, pending_plans, plans_to_compare
 
 PATIENCE = timedelta(minutes=1)  # how long a row may be pending before it is worth a look
 FULL = 0.9  # share of a gateway's key cap
@@ -37,7 +37,7 @@ def alarms(now: datetime) -> list[Alarm]:
 
 def _gateways(now: datetime) -> Iterator[Alarm]:
     silent_from = now - max(PATIENCE, 3 * timedelta(seconds=settings.HEARTBEAT_SECONDS))
-    for gateway in with_facts(Gateway.objects.order_by("name"), now):
+    for gateway in gateways_with_facts(Gateway.objects.order_by("name"), now):
         url = change_url(gateway)
         if gateway.resume_at is not None and gateway.resume_at > now:
             text = _("%(gateway)s: circuit breaker open for %(left)s. %(error)s") % {

@@ -5,7 +5,7 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
@@ -23,6 +23,7 @@ from keys.admin.gateway_key import REPLACE
 from keys.admin.verbs import Inputs, Verb, VerbAdmin
 from keys.models import ApiKey, GatewayKey, Status
 from keys.services import api_keys
+from keys.staff_selectors import api_keys_with_status, gateway_key_with_value, holders_of
 from tenants.audit import Actor
 
 
@@ -36,15 +37,7 @@ class StatusFilter(admin.SimpleListFilter):
         return [(status.value, status.label) for status in Status]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> QuerySet[ApiKey]:
-        off = Q(disabled_at__isnull=False) | Q(tenant__suspended_at__isnull=False)
-        enabled = queryset.filter(revoked_at=None).exclude(off)
-        in_service = Q(gateway_key__in_service_at__lte=timezone.now())
-        return {
-            Status.REVOKED.value: queryset.filter(revoked_at__isnull=False),
-            Status.DISABLED.value: queryset.filter(off, revoked_at=None),
-            Status.READY.value: enabled.filter(in_service),
-            Status.PREPARING.value: enabled.exclude(in_service),
-        }.get(self.value() or "", queryset)
+        return api_keys_with_status(queryset, self.value() or "", timezone.now())
 
 
 class FindForm(forms.Form):
@@ -200,12 +193,10 @@ class ApiKeyAdmin(VerbAdmin[ApiKey], ReadOnlyAdmin[ApiKey]):
 
 def _place_of(value: str) -> ApiKey | GatewayKey | None:
     """The API key that a value belongs to; the gateway key, where several or none do."""
-    if not values.has_valid_checksum(value):
-        return None
-    gateway_key = GatewayKey.objects.filter(value_sha256=values.digest(value)).first()
+    gateway_key = gateway_key_with_value(value)
     if gateway_key is None:
         return None
-    holders = list(ApiKey.objects.filter(credentials__gateway_key=gateway_key).distinct()[:2])
+    holders = list(holders_of(gateway_key)[:2])
     return holders[0] if len(holders) == 1 else gateway_key
 
 

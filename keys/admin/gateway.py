@@ -1,11 +1,9 @@
 """Gateways: how much room they have, who speaks to them, and what went wrong."""
 
-from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
-from django.db.models import Count, OuterRef, QuerySet, Subquery
-from django.db.models.functions import Coalesce
+from django.db.models import Count, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.safestring import SafeString
@@ -16,26 +14,21 @@ from keys import words
 from keys.admin import cells
 from keys.admin.base import IntentAdmin
 from keys.admin.gateway_form import GatewayForm, StageInline
-from keys.admin.plans import pending_plans, plans_to_compare, state_of
+from keys.admin.plans import state_of
 from keys.admin.verbs import Inputs, Verb, VerbAdmin
-from keys.models import Finding, Gateway, GatewayKey
+from keys.models import Finding, Gateway
 from keys.services import gateways
+from keys.staff_selectors import gateways_with_facts, plans_to_compare
 from tenants.audit import Actor
 
 if TYPE_CHECKING:
     from django_stubs_ext import WithAnnotations
 
+    from keys.staff_selectors import GatewayFacts
+
 RUNS_SHOWN = 10
 FINDINGS_SHOWN = 20
 OBSERVED = ["headroom", "pending_count", "lease", "answered", "breaker", "last_error_words", "reconciled", "usage_read"]
-
-
-class GatewayFacts(TypedDict):
-    """What the list reads beside the row: gateway keys held, and rows that are not yet what they shall be."""
-
-    held: int
-    plans_pending: int
-    keys_pending: int
 
 
 def _reconcile(gateway: Gateway, _inputs: Inputs, actor: Actor) -> str:
@@ -71,18 +64,6 @@ TRY_AGAIN: Verb[Gateway] = Verb(
 )
 
 
-def with_facts(gateways_: QuerySet[Gateway], now: datetime) -> "QuerySet[WithAnnotations[Gateway, GatewayFacts]]":
-    """Gateways with ``held``, ``plans_pending`` and ``keys_pending``, in one query."""
-    held = GatewayKey.objects.filter(gateway=OuterRef("pk"), removed_at=None).order_by().values("gateway").annotate(count=Count("pk"))
-    keys = GatewayKey.objects.filter(gateway=OuterRef("pk")).pending(now).order_by().values("gateway").annotate(count=Count("pk"))
-    plans = pending_plans().filter(gateway=OuterRef("pk")).order_by().values("gateway").annotate(count=Count("pk"))
-    return gateways_.annotate(
-        held=Coalesce(Subquery(held.values("count")), 0),
-        plans_pending=Coalesce(Subquery(plans.values("count")), 0),
-        keys_pending=Coalesce(Subquery(keys.values("count")), 0),
-    )
-
-
 @admin.register(Gateway)
 class GatewayAdmin(VerbAdmin[Gateway], IntentAdmin[Gateway]):
     """AWS accounts and Regions. What the workers observe is shown, and never written here."""
@@ -98,7 +79,7 @@ class GatewayAdmin(VerbAdmin[Gateway], IntentAdmin[Gateway]):
     ordering = ["name"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Gateway]:
-        return with_facts(super().get_queryset(request), timezone.now())
+        return gateways_with_facts(super().get_queryset(request), timezone.now())
 
     # --- Columns, which the page of one gateway shows too
 

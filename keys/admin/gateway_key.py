@@ -19,6 +19,7 @@ from keys.admin.verbs import Inputs, Verb, VerbAdmin
 from keys.models import ApiKey, GatewayKey, KeyRole
 from keys.services import pools
 from keys.services.api_keys import GRACE_CHOICES
+from keys.staff_selectors import gateway_keys_in_state
 from tenants.audit import Actor
 
 if TYPE_CHECKING:
@@ -56,21 +57,14 @@ class StateFilter(admin.SimpleListFilter):
         return [
             ("service", _("In service")),
             ("pending", _("Pending")),
+            ("failing", _("Failing")),
             ("person", _("Needs a person")),
             ("ending", _("Ending")),
             ("gone", _("Gone")),
         ]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[GatewayKey]) -> QuerySet[GatewayKey]:
-        now = timezone.now()
-        pending = GatewayKey.objects.pending(now).values("pk")
-        return {
-            "service": queryset.filter(in_service_at__lte=now, removed_at=None),
-            "pending": queryset.filter(pk__in=pending),
-            "person": queryset.filter(pk__in=pending, permanent=True),
-            "ending": queryset.filter(ends_at__isnull=False, removed_at=None),
-            "gone": queryset.filter(removed_at__isnull=False),
-        }.get(self.value() or "", queryset)
+        return gateway_keys_in_state(queryset, self.value() or "", timezone.now())
 
 
 def _replace(gateway_key: GatewayKey, inputs: Inputs, actor: Actor) -> str:

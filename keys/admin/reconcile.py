@@ -14,6 +14,7 @@ from keys import words
 from keys.admin import cells
 from keys.admin.base import ReadOnlyAdmin, moment_column
 from keys.models import Finding, FindingKind, ReconcileRun
+from keys.staff_selectors import findings_in_state
 
 if TYPE_CHECKING:
     from django_stubs_ext import WithAnnotations
@@ -54,12 +55,7 @@ class RepairFilter(admin.SimpleListFilter):
         return [("open", _("Open")), ("quarantine", _("In quarantine")), ("resolved", _("Resolved"))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Finding]) -> QuerySet[Finding]:
-        unresolved = queryset.filter(resolved_at=None)
-        return {
-            "open": unresolved.filter(quarantined_at=None),
-            "quarantine": unresolved.filter(quarantined_at__isnull=False),
-            "resolved": queryset.filter(resolved_at__isnull=False),
-        }.get(self.value() or "", queryset)
+        return findings_in_state(queryset, self.value() or "")
 
 
 @admin.register(ReconcileRun)

@@ -1,11 +1,10 @@
 """Tiers: what is sold, and whether it is provisioned so."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
-from django.db.models import Count, OuterRef, Prefetch, Q, QuerySet, Subquery
-from django.db.models.functions import Coalesce
+from django.db.models import Prefetch, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils import timezone
@@ -16,26 +15,21 @@ from django.utils.translation import gettext_lazy, ngettext
 from keys import selectors, words
 from keys.admin import cells
 from keys.admin.base import IntentAdmin
-from keys.admin.plans import pending_plans, plans_to_compare, state_of, summary
+from keys.admin.plans import state_of, summary
 from keys.admin.tier_form import TierForm
 from keys.admin.verbs import Inputs, Verb, VerbAdmin
-from keys.models import ApiKey, GatewayKey, KeyRole, Tier
+from keys.models import GatewayKey, KeyRole, Tier
 from keys.services import catalog, pools
 from keys.services.catalog import LIMITS, OFFER
+from keys.staff_selectors import largest_share, pending_plans, plans_to_compare, tiers_with_facts
 from tenants.audit import Actor
 
 if TYPE_CHECKING:
     from django_stubs_ext import WithAnnotations
 
+    from keys.staff_selectors import TierFacts
+
 POOL_KEYS_SHOWN = 100
-
-
-class TierFacts(TypedDict):
-    """What the list reads beside the row; loads are None on a siloed tier."""
-
-    sold: int
-    load_min: int | None
-    load_max: int | None
 
 
 class PreviewNeeded(Exception):
@@ -131,20 +125,7 @@ class TierAdmin(VerbAdmin[Tier], IntentAdmin[Tier]):
     ordering = ["position", "name"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Tier]:
-        sold = ApiKey.objects.live().filter(tier=OuterRef("pk")).order_by().values("tier").annotate(count=Count("pk"))
-        pool_keys = GatewayKey.objects.live().filter(pool__tier=OuterRef("pk"))
-        loads = pool_keys.annotate(load=Count("api_keys", filter=Q(api_keys__slot__isnull=False)))
-        return (
-            super()
-            .get_queryset(request)
-            .annotate(
-                sold=Coalesce(Subquery(sold.values("count")), 0),
-                load_min=Subquery(loads.order_by("load").values("load")[:1]),
-                load_max=Subquery(loads.order_by("-load").values("load")[:1]),
-            )
-            .select_related("pool")
-            .prefetch_related(Prefetch("usage_plans", plans_to_compare()))
-        )
+        return tiers_with_facts(super().get_queryset(request)).prefetch_related(Prefetch("usage_plans", plans_to_compare()))
 
     # --- Columns
 
@@ -173,9 +154,8 @@ class TierAdmin(VerbAdmin[Tier], IntentAdmin[Tier]):
 
     @admin.display(description=gettext_lazy("blast radius"))
     def blast_radius_count(self, tier: "WithAnnotations[Tier, TierFacts]") -> SafeString:
-        if not tier.sold:
-            return cells.right(cells.DASH)
-        return cells.right(cells.percent((tier.load_max or 0) / tier.sold if tier.is_pooled else 1 / tier.sold))
+        share = largest_share(tier)
+        return cells.right(cells.DASH if share is None else cells.percent(share))
 
     @admin.display(description=gettext_lazy("provisioned"))
     def provisioned(self, tier: Tier) -> SafeString:
