@@ -226,13 +226,20 @@ UPDATE_USAGE_PLAN_SECONDS = 20
 
 
 def preview_limits(tier: Tier, now: datetime) -> list[PlanPreview]:
-    """For each gateway of the tier: gateway keys that a change of limits concerns, and about how long it will take."""
-    previews = []
-    for plan in tier.usage_plans.select_related("gateway"):
-        waiting = UsagePlan.objects.filter(gateway=plan.gateway, synced_revision__lt=F("revision")).exclude(pk=plan.pk).count()
-        keys = plan.gateway_keys.filter(removed_at=None).count()
-        previews.append(PlanPreview(gateway=plan.gateway, gateway_keys=keys, seconds=(waiting + 1) * UPDATE_USAGE_PLAN_SECONDS))
-    return previews
+    """For each gateway of the tier: gateway keys that a change of limits concerns, and about how long it will take. Three queries."""
+    plans = list(tier.usage_plans.select_related("gateway").order_by("created_at", "pk"))
+    pending = UsagePlan.objects.filter(synced_revision__lt=F("revision"), gateway__in=[plan.gateway_id for plan in plans])
+    waiting = dict(pending.exclude(tier=tier).order_by().values_list("gateway").annotate(Count("pk")))
+    held = GatewayKey.objects.filter(usage_plan__in=plans, removed_at=None)
+    keys = dict(held.order_by().values_list("usage_plan").annotate(Count("pk")))
+    return [
+        PlanPreview(
+            gateway=plan.gateway,
+            gateway_keys=keys.get(plan.pk, 0),
+            seconds=(waiting.get(plan.gateway_id, 0) + 1) * UPDATE_USAGE_PLAN_SECONDS,
+        )
+        for plan in plans
+    ]
 
 
 def oldest_pending_at() -> datetime | None:

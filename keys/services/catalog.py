@@ -1,6 +1,6 @@
 """What is for sale: tiers, their limits and their prices."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -161,6 +161,31 @@ def serve_stages(*, tier: Tier, stages: Iterable[Stage], actor: Actor) -> Tier:
     return tier
 
 
+def change_tier(
+    *,
+    tier: Tier,
+    changes: Mapping[str, Any],
+    stages: Iterable[Stage] | None = None,
+    check: Callable[[Tier], None] = lambda _tier: None,
+    actor: Actor,
+) -> Tier:
+    """Change any of LIMITS and OFFER, and the stages, together or not at all; what ``changes`` does not name stays as it is.
+
+    ``check`` gets the tier as it is now, locked, and may refuse by raising. Raises UnableToChangeTier.
+    """
+    with transaction.atomic():
+        hold_tier_alone(tier.pk)
+        tier = Tier.objects.select_for_update(no_key=True).get(pk=tier.pk)
+        check(tier)
+        if set(changes).intersection(OFFER):
+            tier = change_offer(tier=tier, **{**_shown(tier, OFFER), **_among(changes, OFFER)}, actor=actor)
+        if stages is not None:
+            tier = serve_stages(tier=tier, stages=stages, actor=actor)
+        if set(changes).intersection(LIMITS):
+            tier = change_limits(tier=tier, **{**_shown(tier, LIMITS), **_among(changes, LIMITS)}, actor=actor)
+    return tier
+
+
 def retire_tier(*, tier: Tier, actor: Actor) -> Tier:
     """Close a tier to buyers. Keys that were sold go on working; its spares are removed."""
     with transaction.atomic():
@@ -226,3 +251,7 @@ def _sentences(error: ValidationError) -> Iterable[str]:
 
 def _shown(tier: Tier, fields: Iterable[str]) -> dict[str, Any]:
     return {field: getattr(tier, field) for field in fields}
+
+
+def _among(changes: Mapping[str, Any], fields: Iterable[str]) -> dict[str, Any]:
+    return {field: changes[field] for field in fields if field in changes}

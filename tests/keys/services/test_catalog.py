@@ -156,3 +156,33 @@ def test_spares_fill_no_more_than_the_room_that_is_left() -> None:
     tier = make_tier(stage=make_stage(make_gateway(capacity=3)), spare_target=5)
 
     assert GatewayKey.objects.filter(usage_plan__tier=tier, role=KeyRole.SPARE).count() == 3
+
+
+def test_limits_offer_and_stages_change_together_or_not_at_all() -> None:
+    tier = make_tier(slug="test", spare_target=0)
+    other = make_stage(make_gateway())
+
+    catalog.change_tier(tier=tier, changes={"throttle_burst": 50, "price_minor": 500}, stages=[*tier.stages.all(), other], actor=SYSTEM)
+
+    tier.refresh_from_db()
+    assert (tier.throttle_burst, tier.price_minor, tier.throttle_rate) == (50, 500, 10)
+    assert tier.usage_plans.count() == 2
+
+    with pytest.raises(catalog.UnableToChangeTier, match="quota_limit and quota_period"):
+        catalog.change_tier(tier=tier, changes={"price_minor": 900, "quota_period": ""}, stages=[other], actor=SYSTEM)
+
+    tier.refresh_from_db()
+    assert (tier.price_minor, tier.quota_period, tier.stages.count()) == (500, "DAY", 2)
+
+
+def test_change_of_a_tier_can_be_refused_by_what_it_is_now() -> None:
+    tier = make_tier(price_minor=100)
+
+    def refuse(now: Tier) -> None:
+        raise LookupError(now.price_minor)
+
+    catalog.change_offer(tier=tier, actor=SYSTEM, **{**{field: getattr(tier, field) for field in catalog.OFFER}, "price_minor": 200})
+    with pytest.raises(LookupError, match="200"):
+        catalog.change_tier(tier=tier, changes={"price_minor": 300}, check=refuse, actor=SYSTEM)
+    tier.refresh_from_db()
+    assert tier.price_minor == 200
