@@ -26,11 +26,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='webhookdelivery',
-            index=models.Index(condition=models.Q(('delivered_at', None), ('parked_at', None)), fields=['endpoint', 'next_try_at', 'id'], name='webhook_delivery_due_first'),
+            index=models.Index(condition=models.Q(('attempts__gte', 0), ('delivered_at', None), ('parked_at', None)), fields=['endpoint', 'next_try_at', 'id'], name='webhook_delivery_due_first'),
         ),
         migrations.AddIndex(
             model_name='webhookdelivery',
-            index=models.Index(condition=models.Q(('delivered_at', None), ('parked_at', None)), fields=['created_at'], name='webhook_delivery_waits_longest'),
+            index=models.Index(condition=models.Q(('delivered_at', None), ('id__gte', 0), ('parked_at', None)), fields=['created_at'], name='webhook_delivery_waits_longest'),
         ),
         migrations.AddIndex(
             model_name='webhookevent',

@@ -10,10 +10,10 @@ from typing import Any
 
 import structlog
 from django.db import connection, transaction
-from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery
+from django.db.models import F, OuterRef, Q, QuerySet, Subquery
 
 from tenants.audit import SYSTEM, record
-from tenants.models import WebhookDelivery, WebhookEndpoint, WebhookEvent
+from tenants.models import DeliveryState, WebhookDelivery, WebhookEndpoint, WebhookEvent
 from tenants.webhooks.emit import listening
 from tenants.webhooks.schedule import GRACE, TRIED_FOR, next_try, rest_until
 from tenants.webhooks.transport import GONE, Answer
@@ -24,6 +24,8 @@ log = structlog.get_logger(__name__)
 CLAIM = timedelta(seconds=90)
 # So many due rows of one endpoint are looked at for some that may go: a bound on the work, whatever is waiting.
 WINDOW = 100
+# What waits for one of its subject that is being sent is looked at again after this, if nobody woke it.
+LOOK_AGAIN = timedelta(seconds=5)
 KEPT_FOR = timedelta(days=30)
 _CHUNK = 500
 
@@ -34,13 +36,16 @@ def waiting() -> QuerySet[WebhookDelivery]:
 
 
 def _due(now: datetime) -> QuerySet[WebhookDelivery]:
-    return waiting().filter(Q(claimed_until=None) | Q(claimed_until__lte=now), next_try_at__lte=now)
+    # attempts: names the index (see the model).
+    return waiting().filter(Q(claimed_until=None) | Q(claimed_until__lte=now), next_try_at__lte=now, attempts__gte=0)
 
 
 def endpoints_with_work(now: datetime, *, after: uuid.UUID | None, busy: Iterable[uuid.UUID], limit: int) -> list[WebhookEndpoint]:
     """Endpoints that have something due and do not rest, from the one that follows ``after`` round to it: each gets its turn."""
-    rows = listening().filter(Q(resume_at=None) | Q(resume_at__lte=now)).exclude(pk__in=list(busy))
-    rows = rows.filter(Exists(_due(now).filter(endpoint=OuterRef("pk")))).order_by("pk")
+    rows: Any = listening().filter(Q(resume_at=None) | Q(resume_at__lte=now)).exclude(pk__in=list(busy))
+    # Not Exists: PostgreSQL may make a join of that which looks at everything that waits, once for each endpoint.
+    first_due = _due(now).filter(endpoint=OuterRef("pk")).order_by("endpoint", "next_try_at", "pk").values("pk")[:1]
+    rows = rows.alias(first_due=Subquery(first_due)).filter(first_due__isnull=False).order_by("pk")
     if after is None:
         return list(rows[:limit])
     found = list(rows.filter(pk__gt=after)[:limit])
@@ -55,20 +60,23 @@ def claim(endpoint: WebhookEndpoint, now: datetime, limit: int) -> list[WebhookD
     first = waiting().filter(endpoint=endpoint, subject=OuterRef("subject")).order_by("pk")
     window: Any = _due(now).filter(endpoint=endpoint).order_by("next_try_at", "pk")
     window = window.annotate(first=Subquery(first.values("pk")[:1]), first_due=Subquery(first.values("next_try_at")[:1]))
+    window = window.annotate(first_claimed_until=Subquery(first.values("claimed_until")[:1]))
     with transaction.atomic():
         chosen: list[int] = []
         behind: dict[datetime, list[int]] = {}
-        looked_at: Any = window.values_list("pk", "subject", "first", "first_due")[:WINDOW]
-        for pk, subject, first_pk, first_due in looked_at:
+        looked_at: Any = window.values_list("pk", "subject", "first", "first_due", "first_claimed_until")[:WINDOW]
+        for pk, subject, first_pk, first_due, first_claimed_until in looked_at:
             if not subject or first_pk == pk:
                 chosen.append(pk)
             elif first_due is not None and first_due > now:
                 behind.setdefault(first_due, []).append(pk)
-        # What waits for an earlier one of its subject is not looked at again before that one is due.
+            elif first_claimed_until is not None and first_claimed_until > now:
+                behind.setdefault(now + LOOK_AGAIN, []).append(pk)
+        # What waits for an earlier one of its subject makes room in the window until that one is due, or done (_wake_next).
         for moment, ids in behind.items():
-            free = [row.pk for row in _unlocked(_due(now).filter(pk__in=ids))]
+            free = [row.pk for row in _unlocked(ids, now)]
             WebhookDelivery.objects.filter(pk__in=free).update(next_try_at=moment)
-        claimed = list(_unlocked(_due(now).filter(pk__in=chosen[:limit])))
+        claimed = [row for row in _unlocked(chosen[:limit], now) if row.next_try_at <= now]
         WebhookDelivery.objects.filter(pk__in=[row.pk for row in claimed]).update(claimed_until=now + CLAIM)
     events = WebhookEvent.objects.in_bulk({row.event_id for row in claimed})
     for row in claimed:
@@ -77,10 +85,15 @@ def claim(endpoint: WebhookEndpoint, now: datetime, limit: int) -> list[WebhookD
     return claimed
 
 
-def _unlocked(rows: QuerySet[WebhookDelivery]) -> QuerySet[WebhookDelivery]:
-    """Those that nobody else holds, locked (PostgreSQL; SQLite has one writer): many rows at once, and never a wait in a circle."""
-    rows = rows.order_by("pk")
-    return rows.select_for_update(skip_locked=True, of=("self",)) if connection.vendor == "postgresql" else rows
+def _unlocked(ids: Iterable[int], now: datetime) -> list[WebhookDelivery]:
+    """Those of these that wait unclaimed and that nobody else holds, locked: many at once, and never a wait in a circle.
+
+    The rows are asked for by their ids alone, and looked at here: an index of what waits would be read as a whole (see the model).
+    """
+    rows = WebhookDelivery.objects.filter(pk__in=list(ids)).order_by("pk")
+    if connection.vendor == "postgresql":  # SQLite has one writer
+        rows = rows.select_for_update(skip_locked=True, of=("self",))
+    return [row for row in rows if row.state is DeliveryState.WAITING and (row.claimed_until is None or row.claimed_until <= now)]
 
 
 def note(delivery: WebhookDelivery, answer: Answer, now: datetime) -> None:
@@ -113,6 +126,7 @@ def _note_delivered(delivery: WebhookDelivery, seen: Mapping[str, object], now: 
         WebhookEndpoint.objects.filter(pk=delivery.endpoint_id).update(last_delivered_at=now, failures=0, resume_at=None)
         # Whoever holds the claim by now: it has arrived.
         WebhookDelivery.objects.filter(pk=delivery.pk).update(**seen, delivered_at=now, parked_at=None)
+        _wake_next(delivery, now)
 
 
 def _note_failed(delivery: WebhookDelivery, seen: Mapping[str, object], now: datetime, *, gone: bool) -> None:
@@ -128,33 +142,43 @@ def _note_failed(delivery: WebhookDelivery, seen: Mapping[str, object], now: dat
             record(actor=SYSTEM, action="webhook.disabled", target=endpoint, tenant=endpoint.tenant, data={"answer": GONE})
         endpoint.save(update_fields=["last_failed_at", "failures", "resume_at", "disabled_at"])
         # Not when the claim ran out meanwhile and another worker has it.
-        waiting().filter(pk=delivery.pk, claimed_until=delivery.claimed_until).update(**seen, **outcome)
+        WebhookDelivery.objects.filter(pk=delivery.pk, claimed_until=delivery.claimed_until).update(**seen, **outcome)
+        if again_at is None:
+            _wake_next(delivery, now)
     if again_at is None:
         log.warning("webhook.parked", delivery=delivery.pk, endpoint=str(delivery.endpoint_id))
 
 
+def _wake_next(delivery: WebhookDelivery, now: datetime) -> None:
+    """It is the turn of the next one of this subject."""
+    if delivery.subject:
+        following = waiting().filter(endpoint=delivery.endpoint_id, subject=delivery.subject).order_by("pk").values("pk")[:1]
+        WebhookDelivery.objects.filter(pk=Subquery(following), next_try_at__gt=now).update(next_try_at=now)
+
+
 def park_overdue(now: datetime) -> int:
     """Park what stands in line for longer than it is tried and could not be: its endpoint rests or is disabled. How many."""
-    ids = list(waiting().filter(created_at__lte=now - TRIED_FOR - GRACE).order_by("created_at").values_list("pk", flat=True)[:_CHUNK])
+    ids = list(
+        waiting().filter(created_at__lte=now - TRIED_FOR - GRACE, pk__gte=0).order_by("created_at").values_list("pk", flat=True)[:_CHUNK]
+    )
     if not ids:
         return 0
-    unclaimed = Q(claimed_until=None) | Q(claimed_until__lte=now)
     with transaction.atomic():
-        free = [row.pk for row in _unlocked(waiting().filter(unclaimed, pk__in=ids))]
+        free = [row.pk for row in _unlocked(ids, now)]
         return WebhookDelivery.objects.filter(pk__in=free).update(parked_at=now, claimed_until=None)
 
 
 def prune(now: datetime) -> int:
     """Delete events that are older than KEPT_FOR, with their deliveries, a chunk at a time; how many."""
     old = WebhookEvent.objects.filter(created_at__lt=now - KEPT_FOR).order_by("created_at")
+    ids = set(old.values_list("pk", flat=True)[:_CHUNK])
     # A replay may have put one in line again.
-    old = old.exclude(Exists(waiting().filter(event=OuterRef("pk"))))
-    ids = list(old.values_list("pk", flat=True)[:_CHUNK])
+    ids -= set(waiting().filter(event__in=ids).values_list("event", flat=True))
     if not ids:
         return 0
     with transaction.atomic():
         if connection.vendor == "postgresql":  # another worker may be at it
-            ids = list(
+            ids = set(
                 WebhookEvent.objects.filter(pk__in=ids).select_for_update(skip_locked=True, of=("self",)).values_list("pk", flat=True)
             )
         WebhookDelivery.objects.filter(event__in=ids).delete()

@@ -434,7 +434,7 @@ def test_work_does_not_grow_with_what_is_waiting(acme: Tenant, register: Callabl
     assert (time.monotonic() - started) / 20 < 0.1
     with CaptureQueriesContext(connection) as captured:
         queue.claim(endpoint, clock.now, 4)
-    assert len([query for query in captured if "BEGIN" not in query["sql"] and "COMMIT" not in query["sql"]]) <= 5
+    assert len([query for query in captured if "BEGIN" not in query["sql"] and "COMMIT" not in query["sql"]]) <= 8
 
 
 def test_old_events_are_pruned_with_their_deliveries(acme: Tenant, register: Callable[..., WebhookEndpoint], clock: Clock) -> None:
