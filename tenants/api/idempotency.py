@@ -21,7 +21,7 @@ from rest_framework.response import Response
 
 from tenants import secret_values
 from tenants.api import problems
-from tenants.api.caller import caller_of
+from tenants.api.caller import Caller, caller_of
 from tenants.api.problems import Problem, invalid
 from tenants.api.wire import dumps
 from tenants.models import IdempotentAnswer
@@ -63,7 +63,7 @@ def idempotent(handler: Handler) -> Handler:
 def _once(view: HandlesExceptions, request: Request, key: str, work: Callable[[], Response]) -> Response:
     caller = caller_of(request)
     owner = f"tenant:{caller.tenant.pk}" if caller.tenant else f"staff:{caller.user.pk}"
-    fingerprint = _fingerprint(request)
+    fingerprint = _fingerprint(request, caller)
     with transaction.atomic():
         answer, is_new = IdempotentAnswer.objects.get_or_create(caller=owner, key=key, defaults={"fingerprint": fingerprint})
         if not is_new:
@@ -114,6 +114,7 @@ def _repeat(answer: IdempotentAnswer, fingerprint: str) -> Response:
     return response
 
 
-def _fingerprint(request: Request) -> str:
+def _fingerprint(request: Request, caller: Caller) -> str:
+    """What has to be the same. The caller too: an answer may hold a secret that another token of the tenant could not have got."""
     body = orjson.dumps(request.data, option=orjson.OPT_SORT_KEYS)
-    return hashlib.sha256(f"{request.method} {request.get_full_path()}\n".encode() + body).hexdigest()
+    return hashlib.sha256(f"{caller.id} {request.method} {request.get_full_path()}\n".encode() + body).hexdigest()

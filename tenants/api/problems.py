@@ -182,7 +182,7 @@ KINDS: dict[str, Kind] = dict(
             "idempotency-key-reused",
             422,
             _l("This Idempotency-Key stands for another request"),
-            _l("The key was used before, with another method, URL or body."),
+            _l("The key was used before, with another method, URL or body, or by another token."),
             _l("Make a fresh key for each request, and repeat it only with the same one."),
         ),
         _kind(
