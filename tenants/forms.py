@@ -8,9 +8,9 @@ from django.contrib.auth.hashers import make_password
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext_lazy as _
 
-from tenants.services import people
 from tenants.audit import Actor
 from tenants.models import User
+from tenants.services import people
 
 
 class SignupForm(BaseSignupForm):  # type: ignore[misc]  # allauth is untyped

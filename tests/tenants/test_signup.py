@@ -9,8 +9,8 @@ from django.core import mail
 from django.db import connections
 from django.test import Client
 
-from tenants.services import people
 from tenants.models import AuditEvent, Membership, Role, Tenant, User
+from tenants.services import people
 
 FIELDS = {"tenant_name": "  Corner \n Shop ", "email": "New@Example.COM", "password1": "correct-horse-battery"}
 
@@ -110,7 +110,7 @@ def test_sign_up_leaves_nothing_when_a_part_fails(db: None, monkeypatch: pytest.
     def fails(**kwargs: object) -> None:
         raise RuntimeError("the last step fails")
 
-    monkeypatch.setattr(services, "record", fails)
+    monkeypatch.setattr(people, "record", fails)
 
     with pytest.raises(RuntimeError):
         people.sign_up(email="new@example.com", password="correct-horse-battery", tenant_name="Shop")
@@ -133,7 +133,7 @@ def test_loser_of_a_race_gets_the_usual_answer(client: Client, db: None, monkeyp
         sign_up(**{**kwargs, "tenant_name": "Quicker"})
         return sign_up(**kwargs)
 
-    monkeypatch.setattr(services, "sign_up", too_late)
+    monkeypatch.setattr(people, "sign_up", too_late)
 
     answer = client.post("/accounts/signup/", FIELDS)
 
