@@ -19,12 +19,7 @@ from tests.support.processes import _fork
 from tests.support.services import wait_until
 from tests.support.web import Answer, web_process
 
-pytestmark = [
-    pytest.mark.postgres,
-    pytest.mark.slow,
-    pytest.mark.django_db(transaction=True),
-    pytest.mark.skipif("connection.vendor != 'postgresql'", reason="needs PostgreSQL: SQLite has one writer at a time"),
-]
+pytestmark = [pytest.mark.postgres, pytest.mark.slow, pytest.mark.django_db(transaction=True)]
 TOKEN = {"name": "Twin", "scopes": ["keys:read"]}
 OPTIONS = {"API_SECRETS_PER_MINUTE": "100000", "API_REQUESTS_PER_MINUTE": "100000"}
 
