@@ -1,6 +1,7 @@
 """Webhooks: where a tenant wants to be told of what happens, what there was to tell, and what became of each telling."""
 
 import uuid
+from datetime import datetime
 from urllib.parse import urlsplit
 
 from django.core.validators import URLValidator
@@ -72,6 +73,10 @@ class WebhookEndpoint(models.Model):
     @property
     def is_listening(self) -> bool:
         return self.disabled_at is None and self.deleted_at is None
+
+    def is_secret_in_grace(self, now: datetime) -> bool:
+        """Whether an old secret still signs beside the new one."""
+        return bool(self.old_secret_encrypted) and self.old_secret_ends_at is not None and self.old_secret_ends_at > now
 
 
 class WebhookEvent(models.Model):

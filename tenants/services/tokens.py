@@ -1,9 +1,11 @@
 """Making and ending tokens."""
 
+import uuid
 from collections.abc import Collection
 from datetime import datetime, timedelta
+from typing import Any
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -27,6 +29,13 @@ class UnableToMakeToken(Exception):
         self.field = field
 
 
+class TokenAlreadyMade(UnableToMakeToken):
+    """The token with the id that was given exists: a form was sent twice. Its secret was shown then."""
+
+    def __init__(self) -> None:
+        super().__init__("", _("This form was sent before: its token was made then, and its secret was shown then."))
+
+
 def make_token(
     *,
     user: User,
@@ -36,22 +45,28 @@ def make_token(
     expires_at: datetime | None,
     within: Collection[str],
     actor: Actor,
+    token_id: uuid.UUID | None = None,
 ) -> tuple[Token, str]:
     """A token of ``user`` in ``tenant`` (None: for staff), and its secret, which is never to be had again.
 
-    ``within``: the scopes of whoever makes it, which it cannot exceed. Raises UnableToMakeToken.
+    ``within``: the scopes of whoever makes it, which it cannot exceed. ``token_id``: the same one given twice makes one token, and
+    raises TokenAlreadyMade the second time. Raises UnableToMakeToken.
     """
     chosen = _checked_scopes(tenant, scopes, within)
     now = timezone.now()
     if expires_at is not None and not now < expires_at <= now + LONGEST_LIFE:
         raise UnableToMakeToken("expires_at", _("Choose a moment that is to come, at most three years ahead."))
     secret = secret_values.new_secret(PREFIX)
+    token_id = token_id or uuid.uuid4()
     with transaction.atomic():
         if tenant is not None:
             Tenant.objects.select_for_update(no_key=True).only("pk").get(pk=tenant.pk)
+        if Token.objects.filter(pk=token_id).exists():
+            raise TokenAlreadyMade
         if Token.objects.usable(now).filter(tenant=tenant, **({} if tenant else {"user": user})).count() >= MOST_TOKENS:
             raise UnableToMakeToken("name", _("There are %(count)d tokens, which is the most. Revoke one first.") % {"count": MOST_TOKENS})
-        token = Token.objects.create(
+        token = _created(
+            id=token_id,
             tenant=tenant,
             user=user,
             name=name,
@@ -74,6 +89,17 @@ def revoke_token(*, token: Token, actor: Actor) -> Token:
             token.save(update_fields=["revoked_at"])
             record(actor=actor, action="token.revoked", target=token, tenant=token.tenant)
     return token
+
+
+def _created(**values: Any) -> Token:
+    """Race: for staff no row is locked, so the same form sent twice at once is told apart by the primary key."""
+    try:
+        with transaction.atomic():
+            return Token.objects.create(**values)
+    except IntegrityError:
+        if Token.objects.filter(pk=values["id"]).exists():
+            raise TokenAlreadyMade from None
+        raise
 
 
 def _checked_scopes(tenant: Tenant | None, scopes: Collection[str], within: Collection[str]) -> set[Scope]:

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from datetime import UTC, datetime
+from typing import Any
 
 import structlog
 from django.db import connection
@@ -118,15 +119,19 @@ class _Pass:
             queue.note(delivery, future.result(), self._clock())
 
 
+def told(event: WebhookEvent) -> dict[str, Any]:
+    """The body of what is sent, before it is written as JSON."""
+    return {"type": event.type, "timestamp": _rfc3339(event.created_at), "data": event.data}
+
+
 def request_for(endpoint: WebhookEndpoint, event: WebhookEvent, now: datetime) -> tuple[dict[str, str], bytes]:
     """Headers and body of one try. The id is the event's, at every try and replay; the timestamp is of this try.
 
     Raises UnreadableValue when the secret's encryption key is gone.
     """
-    told = {"type": event.type, "timestamp": _rfc3339(event.created_at), "data": event.data}
-    body = json.dumps(told, ensure_ascii=False, separators=(",", ":")).encode()
+    body = json.dumps(told(event), ensure_ascii=False, separators=(",", ":")).encode()
     secrets = [secret_values.decrypt(endpoint.secret_encrypted)]
-    if endpoint.old_secret_encrypted and endpoint.old_secret_ends_at is not None and endpoint.old_secret_ends_at > now:
+    if endpoint.is_secret_in_grace(now):
         secrets.append(secret_values.decrypt(endpoint.old_secret_encrypted))
     headers = {"Content-Type": "application/json", "User-Agent": "Tollgate-Webhooks/1"}
     return {**headers, **signing.headers_for(secrets, str(event.pk), int(now.timestamp()), body)}, body

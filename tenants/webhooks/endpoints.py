@@ -1,11 +1,13 @@
 """What a tenant does with its webhook endpoints."""
 
+import uuid
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
+from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 
 from tenants import secret_values
@@ -32,21 +34,37 @@ class UnableToChangeWebhook(Exception):
         self.field = field
 
 
-def register(*, tenant: Tenant, url: str, types: Sequence[str], description: str = "", actor: Actor) -> tuple[WebhookEndpoint, str]:
-    """Register a URL; the endpoint, and its secret, which is shown this once. Raises UnableToChangeWebhook.
+class AlreadyRegistered(UnableToChangeWebhook):
+    """The webhook with the id that was given exists: a form was sent twice."""
 
-    Race: two at the same moment. The tenant's row is locked, so the limit holds.
+    def __init__(self) -> None:
+        super().__init__(_("This form was sent before: the webhook was registered then."))
+
+
+def register(
+    *, tenant: Tenant, url: str, types: Sequence[str], description: str = "", actor: Actor, endpoint_id: uuid.UUID | None = None
+) -> tuple[WebhookEndpoint, str]:
+    """Register a URL; the endpoint, and its secret. Raises UnableToChangeWebhook; AlreadyRegistered where ``endpoint_id`` was given before.
+
+    Race: two at the same moment. The tenant's row is locked, so the limit holds, and one id makes one webhook.
     """
     url, types, description = _checked_url(url), _checked_types(types), _checked_description(description)
     secret = signing.new_secret()
     with transaction.atomic():
         Tenant.objects.select_for_update(no_key=True).only("pk").get(pk=tenant.pk)
+        if endpoint_id is not None and WebhookEndpoint.objects.filter(pk=endpoint_id).exists():
+            raise AlreadyRegistered
         if WebhookEndpoint.objects.filter(tenant=tenant, deleted_at=None).count() >= MOST_ENDPOINTS:
             raise UnableToChangeWebhook(
                 _("You have %(most)d webhooks, which is as many as there can be. Delete one first.") % {"most": MOST_ENDPOINTS}
             )
         endpoint = WebhookEndpoint.objects.create(
-            tenant=tenant, url=url, types=types, description=description, secret_encrypted=secret_values.encrypt(secret)
+            id=endpoint_id or uuid.uuid4(),
+            tenant=tenant,
+            url=url,
+            types=types,
+            description=description,
+            secret_encrypted=secret_values.encrypt(secret),
         )
         record(actor=actor, action="webhook.registered", target=endpoint, tenant=tenant, data={"types": types})
     return endpoint, secret
@@ -86,15 +104,35 @@ def change(
 
 
 def rotate_secret(*, endpoint: WebhookEndpoint, actor: Actor) -> str:
-    """A new secret, shown this once. For SECRET_GRACE what is sent is signed with the old one as well. Raises UnableToChangeWebhook."""
+    """A new secret. For SECRET_GRACE what is sent is signed with the old one as well.
+
+    Raises UnableToChangeWebhook while an older one still signs: a second rotation would end the one that the receiver has.
+    """
     secret = signing.new_secret()
     with transaction.atomic():
         endpoint = _locked(endpoint)
+        if endpoint.is_secret_in_grace(timezone.now()):
+            raise UnableToChangeWebhook(
+                _("The secret was replaced lately, and the old one signs as well until %(when)s UTC. It can be replaced again after that.")
+                % {"when": date_format(endpoint.old_secret_ends_at, "j M, H:i")}
+            )
         endpoint.old_secret_encrypted, endpoint.old_secret_ends_at = endpoint.secret_encrypted, timezone.now() + SECRET_GRACE
         endpoint.secret_encrypted = secret_values.encrypt(secret)
         endpoint.save(update_fields=["secret_encrypted", "old_secret_encrypted", "old_secret_ends_at"])
         data = {"grace_seconds": int(SECRET_GRACE.total_seconds())}
         record(actor=actor, action="webhook.secret_rotated", target=endpoint, tenant=endpoint.tenant, data=data)
+    return secret
+
+
+def reveal_secret(*, endpoint: WebhookEndpoint, actor: Actor) -> str:
+    """The secret in clear, to be put into a receiver. It is written down who read it. Raises UnableToChangeWebhook."""
+    with transaction.atomic():
+        endpoint = _locked(endpoint)
+        try:
+            secret = secret_values.decrypt(endpoint.secret_encrypted)
+        except secret_values.UnreadableValue as error:
+            raise UnableToChangeWebhook(_("The secret can no longer be read. Rotate it to get another one.")) from error
+        record(actor=actor, action="webhook.secret_revealed", target=endpoint, tenant=endpoint.tenant)
     return secret
 
 

@@ -26,10 +26,13 @@ def deliveries_of(endpoint: WebhookEndpoint) -> QuerySet[WebhookDelivery]:
     return WebhookDelivery.objects.filter(endpoint=endpoint).select_related("event").order_by("-pk")
 
 
-def delivery_of(tenant: Tenant, endpoint_pk: uuid.UUID, pk: int) -> WebhookDelivery:
-    """One delivery of an endpoint of the tenant, with endpoint, tenant and event. Raises Http404 as ``endpoint_of``."""
+def delivery_of(tenant: Tenant, endpoint_pk: uuid.UUID, event_pk: uuid.UUID) -> WebhookDelivery:
+    """The delivery of one event (the ``webhook-id``) to an endpoint of the tenant, with endpoint, tenant and event.
+
+    Raises Http404 as ``endpoint_of``.
+    """
     rows = WebhookDelivery.objects.filter(endpoint__tenant=tenant, endpoint__deleted_at=None, endpoint=endpoint_pk)
-    return get_object_or_404(rows.select_related("event", "endpoint__tenant"), pk=pk)
+    return get_object_or_404(rows.select_related("event", "endpoint__tenant"), event=event_pk)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -160,8 +160,8 @@ def test_selectors_keep_tenants_apart(acme: Tenant, outsiders: Tenant, register:
     assert (counts[mine.pk].waiting, counts[mine.pk].parked, counts[other.pk].waiting) == (1, 1, 1)
     assert selectors.endpoint_of(acme, mine.pk) == mine
     assert [each.subject for each in selectors.deliveries_of(mine)] == ["key-2", "key-1"]
-    assert selectors.delivery_of(acme, mine.pk, delivery.pk) == delivery
-    for refused in (lambda: selectors.endpoint_of(acme, other.pk), lambda: selectors.delivery_of(outsiders, mine.pk, delivery.pk)):
+    assert selectors.delivery_of(acme, mine.pk, delivery.event_id) == delivery
+    for refused in (lambda: selectors.endpoint_of(acme, other.pk), lambda: selectors.delivery_of(outsiders, mine.pk, delivery.event_id)):
         with pytest.raises(Http404):
             refused()
 
