@@ -1,6 +1,9 @@
 """Reads about people and tenants that pages and the REST API share."""
 
-from django.db.models import QuerySet
+import uuid
+from collections.abc import Collection
+
+from django.db.models import Count, QuerySet
 
 from tenants.models import AuditEvent, Membership, Tenant, Token
 
@@ -8,6 +11,12 @@ from tenants.models import AuditEvent, Membership, Tenant, Token
 def members_of(tenant: Tenant) -> QuerySet[Membership]:
     """The tenant's memberships with their people."""
     return Membership.objects.filter(tenant=tenant).select_related("user")
+
+
+def member_counts(tenants: Collection[Tenant]) -> dict[uuid.UUID, int]:
+    """How many members each tenant has, by its id, where there are any. One query."""
+    rows = Membership.objects.filter(tenant__in=[tenant.pk for tenant in tenants]).order_by()
+    return dict(rows.values_list("tenant").annotate(Count("pk")))
 
 
 def audit_events_of(tenant: Tenant) -> QuerySet[AuditEvent]:

@@ -6,4 +6,5 @@ app_name = "api"
 
 urlpatterns = [
     path("", include("tenants.api.urls")),
+    path("staff/", include("keys.api.staff.urls")),
 ]

@@ -39,7 +39,7 @@ def register_stage(*, gateway: Gateway, rest_api_id: str, name: str, invoke_url:
 def change_stage(*, stage: Stage, invoke_url: str, test_path: str, actor: Actor) -> Stage:
     """Change what tenants call: the pages show it at once. Raises UnableToChangeGateway."""
     with transaction.atomic():
-        stage = Stage.objects.select_for_update().get(pk=stage.pk)
+        stage = Stage.objects.select_for_update(no_key=True).get(pk=stage.pk)
         before = {"invoke_url": stage.invoke_url, "test_path": stage.test_path}
         stage.invoke_url, stage.test_path = invoke_url.rstrip("/"), test_path
         _save(stage)
@@ -53,7 +53,7 @@ def change_gateway(*, gateway: Gateway, name: str, propagation_seconds: int, cap
     """Change a gateway's name, propagation time, key cap, and whether it takes new keys. Raises UnableToChangeGateway."""
     fields = ("name", "propagation_seconds", "capacity", "accepts_keys")
     with transaction.atomic():
-        gateway = Gateway.objects.select_for_update().get(pk=gateway.pk)
+        gateway = Gateway.objects.select_for_update(no_key=True).get(pk=gateway.pk)
         before = {field: getattr(gateway, field) for field in fields}
         gateway.name, gateway.propagation_seconds = name, propagation_seconds
         gateway.capacity, gateway.accepts_keys = capacity, accepts_keys

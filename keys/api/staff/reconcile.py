@@ -1,0 +1,168 @@
+"""``/staff/reconcile-runs`` and ``/staff/findings``: what comparing gateways with the database found."""
+
+from collections.abc import Collection
+from typing import Any
+
+import django_filters
+from django.db.models import Count, Exists, OuterRef, QuerySet
+from django.utils.translation import gettext_lazy
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from keys import staff_selectors
+from keys.api.staff.base import GatewayRef, StaffListView, StateFilter, gateway_ref
+from keys.models import Finding, FindingKind, ReconcileRun
+from tenants.models import Scope
+
+OUTCOMES = [
+    ("clean", gettext_lazy("In step")),
+    ("drift", gettext_lazy("Drift found")),
+    ("failed", gettext_lazy("Failed")),
+    ("running", gettext_lazy("Running")),
+]
+STATES = [("open", gettext_lazy("Open")), ("quarantine", gettext_lazy("In quarantine")), ("resolved", gettext_lazy("Resolved"))]
+
+
+class ReconcileRunShape(serializers.Serializer[Any]):
+    """One comparison of everything on a gateway."""
+
+    id = serializers.IntegerField()
+    gateway = GatewayRef()
+    outcome = serializers.ChoiceField(choices=OUTCOMES)
+    started_at = serializers.DateTimeField()
+    ended_at = serializers.DateTimeField(allow_null=True)
+    plans_listed = serializers.IntegerField()
+    keys_listed = serializers.IntegerField()
+    findings = serializers.IntegerField(help_text="How many differences it found: see /staff/findings.")
+    error = serializers.CharField(allow_blank=True)
+
+
+def run_shown(run: ReconcileRun, findings: int) -> dict[str, Any]:
+    """``ReconcileRunShape``. Select ``gateway`` with the row."""
+    ended = "drift" if findings else "clean"
+    return {
+        "id": run.pk,
+        "gateway": gateway_ref(run.gateway),
+        "outcome": "failed" if run.error else "running" if run.ended_at is None else ended,
+        "started_at": run.started_at,
+        "ended_at": run.ended_at,
+        "plans_listed": run.plans_listed,
+        "keys_listed": run.keys_listed,
+        "findings": findings,
+        "error": run.error,
+    }
+
+
+class FindingShape(serializers.Serializer[Any]):
+    """One difference between a gateway and the database, and what was done about it."""
+
+    id = serializers.IntegerField()
+    run = serializers.IntegerField(help_text="Id of the reconcile run that found it.")
+    gateway = GatewayRef()
+    kind = serializers.ChoiceField(choices=FindingKind.values)
+    subject = serializers.CharField(help_text="`usage plan` or `gateway key`.")
+    remote_id = serializers.CharField(allow_blank=True, help_text="At API Gateway.")
+    name = serializers.CharField(allow_blank=True, help_text="Of the usage plan or key.")
+    detail = serializers.CharField(allow_blank=True, help_text="The difference.")
+    action = serializers.CharField(allow_blank=True, help_text="What was done.")
+    state = serializers.ChoiceField(choices=STATES)
+    found_at = serializers.DateTimeField()
+    quarantined_at = serializers.DateTimeField(allow_null=True)
+    resolved_at = serializers.DateTimeField(allow_null=True)
+
+
+def finding_shown(finding: Finding) -> dict[str, Any]:
+    """``FindingShape``. Select ``gateway`` with the row."""
+    unresolved = "quarantine" if finding.quarantined_at else "open"
+    return {
+        "id": finding.pk,
+        "run": finding.run_id,
+        "gateway": gateway_ref(finding.gateway),
+        "kind": finding.kind,
+        "subject": finding.subject,
+        "remote_id": finding.remote_id,
+        "name": finding.label,
+        "detail": finding.detail,
+        "action": finding.action,
+        "state": "resolved" if finding.resolved_at else unresolved,
+        "found_at": finding.found_at,
+        "quarantined_at": finding.quarantined_at,
+        "resolved_at": finding.resolved_at,
+    }
+
+
+def _with_outcome(runs: QuerySet[ReconcileRun], outcome: str) -> QuerySet[ReconcileRun]:
+    found = Exists(Finding.objects.filter(run=OuterRef("pk")))
+    ended = runs.filter(ended_at__isnull=False, error="")
+    return {
+        "clean": ended.filter(~found),
+        "drift": ended.filter(found),
+        "failed": runs.exclude(error=""),
+        "running": runs.filter(ended_at=None, error=""),
+    }[outcome]
+
+
+class ReconcileRunFilter(django_filters.FilterSet):  # type: ignore[misc]  # django-filter is untyped
+    """Where, and how they ended."""
+
+    gateway = django_filters.UUIDFilter(field_name="gateway_id", label=gettext_lazy("Id of the gateway"))
+    outcome = StateFilter(_with_outcome, choices=OUTCOMES)
+
+    class Meta:
+        model = ReconcileRun
+        fields: list[str] = []
+
+
+class FindingFilter(django_filters.FilterSet):  # type: ignore[misc]  # as above
+    """Where, of which kind, and what became of them."""
+
+    gateway = django_filters.UUIDFilter(field_name="gateway_id", label=gettext_lazy("Id of the gateway"))
+    run = django_filters.NumberFilter(field_name="run_id", min_value=1, max_value=2**63 - 1, label=gettext_lazy("Id of the reconcile run"))
+    kind = django_filters.ChoiceFilter(choices=FindingKind.choices)
+    state = StateFilter(staff_selectors.findings_in_state, choices=STATES)
+
+    class Meta:
+        model = Finding
+        fields: list[str] = []
+
+
+def _found_by(runs: Collection[ReconcileRun]) -> dict[int, int]:
+    return dict(Finding.objects.filter(run__in=[run.pk for run in runs]).order_by().values_list("run").annotate(Count("pk")))
+
+
+@extend_schema(tags=["Staff: drift"])
+class ReconcileRunList(StaffListView):
+    scopes = {"GET": Scope.STAFF_READ}
+    permissions = {"GET": "keys.view_reconcilerun"}
+    serializer_class = ReconcileRunShape
+    filterset_class = ReconcileRunFilter
+    keyset_time_field = "started_at"
+
+    def get_queryset(self) -> QuerySet[ReconcileRun]:
+        return ReconcileRun.objects.select_related("gateway")
+
+    @extend_schema(operation_id="staff_list_reconcile_runs", summary="List reconcile runs", responses=ReconcileRunShape(many=True))
+    def get(self, request: Request) -> Response:
+        """Comparisons of everything on a gateway with the database, newest first."""
+        runs = self.page()
+        found = _found_by(runs)
+        return self.get_paginated_response([run_shown(run, found.get(run.pk, 0)) for run in runs])
+
+
+@extend_schema(tags=["Staff: drift"])
+class FindingList(StaffListView):
+    scopes = {"GET": Scope.STAFF_READ}
+    permissions = {"GET": "keys.view_finding"}
+    serializer_class = FindingShape
+    filterset_class = FindingFilter
+    keyset_time_field = "found_at"
+
+    def get_queryset(self) -> QuerySet[Finding]:
+        return Finding.objects.select_related("gateway")
+
+    @extend_schema(operation_id="staff_list_findings", summary="List drift findings", responses=FindingShape(many=True))
+    def get(self, request: Request) -> Response:
+        """Differences between gateways and the database, newest first, with what was done about each."""
+        return self.get_paginated_response([finding_shown(finding) for finding in self.page()])
