@@ -10,7 +10,7 @@ from django.shortcuts import get_object_or_404
 from django.utils import timezone
 
 from keys import words
-from keys.models import ApiKey, ApiKeyQuerySet, Gateway, GatewayKey, KeyRole, Stage, Tier, UsageDay, UsagePlan
+from keys.models import ApiKey, ApiKeyQuerySet, Credential, Gateway, GatewayKey, KeyRole, Stage, Tier, UsageDay, UsagePlan
 from tenants.models import AuditEvent, Tenant
 
 # --- For tenants ----------------------------------------------------------------------------------------------------------------
@@ -29,11 +29,12 @@ def held_tiers(tenant: Tenant) -> set[uuid.UUID]:
 def api_keys_of(tenant: Tenant, query: str = "") -> ApiKeyQuerySet:
     """The tenant's API keys, newest first, revoked ones too; ``query`` looks in name, description and last four."""
     api_keys = ApiKey.objects.of(tenant).select_related("tier", "gateway_key", "tenant").order_by("-created_at", "-pk")
-    if query:
-        api_keys = api_keys.filter(
-            Q(name__icontains=query) | Q(description__icontains=query) | Q(gateway_key__last_four=query.removeprefix("..."))
-        )
-    return api_keys
+    return api_keys.filter(holds(query)) if query else api_keys
+
+
+def holds(query: str) -> Q:
+    """API keys with ``query`` in their name or description, or that end in it."""
+    return Q(name__icontains=query) | Q(description__icontains=query) | Q(gateway_key__last_four=query.removeprefix("..."))
 
 
 def api_keys_in_pages(tenant: Tenant, *, revoked: bool = False, size: int = 1000) -> Iterator[list[ApiKey]]:
@@ -134,11 +135,27 @@ def _period_usage(api_key: ApiKey, days: list[UsageDay], starts_at: datetime, re
 def usage_days(api_key: ApiKey, now: datetime, days: int = 14) -> list[tuple[date, int]]:
     """Requests a UTC day, oldest first, of every credential the API key has had; days without a figure are 0."""
     today = now.astimezone(UTC).date()
-    first = today - timedelta(days=days - 1)
+    return usage_between(api_key, today - timedelta(days=days - 1), today)
+
+
+def usage_between(api_key: ApiKey, first: date, last: date) -> list[tuple[date, int]]:
+    """``usage_days`` for any days, ``first`` and ``last`` among them."""
     stood_on = api_key.credentials.values_list("gateway_key_id", flat=True)
-    rows = UsageDay.objects.filter(gateway_key__in=stood_on, date__gte=first).values_list("date").annotate(Sum("used"))
+    rows = UsageDay.objects.filter(gateway_key__in=stood_on, date__range=(first, last)).values_list("date").annotate(Sum("used"))
     used = dict(rows)
-    return [(day, int(used.get(day, 0))) for day in (first + timedelta(days=offset) for offset in range(days))]
+    return [(day, int(used.get(day, 0))) for day in (first + timedelta(days=offset) for offset in range((last - first).days + 1))]
+
+
+def usage_totals(api_keys: Iterable[ApiKey], first: date, last: date) -> dict[uuid.UUID, int]:
+    """The sum of ``usage_between`` for many, in two queries: by API key id."""
+    ids = [api_key.pk for api_key in api_keys]
+    stood_on: dict[uuid.UUID, set[uuid.UUID]] = {pk: set() for pk in ids}
+    for pk, gateway_key_id in Credential.objects.filter(api_key__in=ids).values_list("api_key_id", "gateway_key_id"):
+        stood_on[pk].add(gateway_key_id)
+    every = set().union(*stood_on.values())
+    rows = UsageDay.objects.filter(gateway_key__in=every, date__range=(first, last)).values_list("gateway_key").annotate(Sum("used"))
+    used = dict(rows)
+    return {pk: sum(int(used.get(each, 0)) for each in places) for pk, places in stood_on.items()}
 
 
 def history_of(api_key: ApiKey, limit: int = 50) -> list[AuditEvent]:

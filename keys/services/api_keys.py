@@ -7,7 +7,8 @@ refused, and revoke ends the API key without promising that copies of its creden
 """
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
@@ -29,6 +30,7 @@ from tenants.models import Tenant
 __all__ = [
     "GRACE_CHOICES",
     "LONGEST_GRACE",
+    "Rotated",
     "TenantSuspended",
     "UnableToChangeKey",
     "disable",
@@ -38,6 +40,7 @@ __all__ = [
     "reveal_each",
     "revoke",
     "rotate",
+    "rotate_and_reveal",
 ]
 
 log = structlog.get_logger(__name__)
@@ -54,13 +57,18 @@ LONGEST_GRACE = timedelta(seconds=GRACE_CHOICES[-1][0])
 
 
 def rename(*, api_key: ApiKey, name: str, description: str, actor: Actor) -> ApiKey:
-    """Give an API key another name and description. Both are the portal's own: nothing changes at the gateway."""
+    """Give an API key another name and description. Both are the portal's own: nothing changes at the gateway.
+
+    Nothing happens where it has both already.
+    """
     with transaction.atomic():
         api_key = _locked(api_key)
         before = {"name": api_key.name, "description": api_key.description}
+        after = {"name": name, "description": description}
+        if before == after:
+            return api_key
         api_key.name, api_key.description = name, description
         api_key.save(update_fields=["name", "description"])
-        after = {"name": name, "description": description}
         record(actor=actor, action="api_key.renamed", target=api_key, tenant=api_key.tenant, data={"before": before, "after": after})
     return api_key
 
@@ -127,8 +135,27 @@ def rotate(*, api_key: ApiKey, grace: timedelta, actor: Actor) -> Credential:
     return credential
 
 
-def revoke(*, api_key: ApiKey, actor: Actor) -> ApiKey:
+@dataclass(frozen=True, kw_only=True)
+class Rotated:
+    """What a rotation left: the API key, its new credential in clear, and when the old one ends."""
+
+    api_key: ApiKey
+    value: str
+    old_ends_at: datetime
+
+
+def rotate_and_reveal(*, api_key: ApiKey, grace: timedelta, actor: Actor) -> Rotated:
+    """``rotate`` and ``reveal`` in one: both happen, and are audited, or neither. Raises what they raise."""
+    with transaction.atomic():
+        credential = rotate(api_key=api_key, grace=grace, actor=actor)
+        value = reveal(api_key=credential.api_key, actor=actor)
+    return Rotated(api_key=credential.api_key, value=value, old_ends_at=credential.created_at + grace)
+
+
+def revoke(*, api_key: ApiKey, actor: Actor, check: Callable[[ApiKey], None] | None = None) -> ApiKey:
     """End an API key for ever. Nothing happens to one that is revoked.
+
+    ``check`` looks at the row as it is, locked, before anything is done; what it raises is raised here and nothing is done.
 
     Siloed: its gateway keys are deleted first of all that waits. Pooled: its slot is free for another tenant; the audit event says
     ``cut_off: false``, because copies of the shared value go on working until staff replace the pool key.
@@ -141,6 +168,8 @@ def revoke(*, api_key: ApiKey, actor: Actor) -> ApiKey:
         for pool_id in Pool.objects.filter(tier=api_key.tier_id).values_list("pk", flat=True):
             hold_pool(pool_id)
         api_key = _locked(api_key)
+        if check is not None:
+            check(api_key)
         if api_key.revoked_at is not None:
             return api_key
         now = timezone.now()

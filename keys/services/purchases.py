@@ -12,13 +12,14 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from keys.models import ApiKey, Credential, Tier
-from keys.services import events, placement
+from keys.services import api_keys, events, placement
 from keys.services.refusals import TenantSuspended, UnableToBuyKey, refuse_suspended
 from tenants.audit import Actor, record_each
 from tenants.models import Tenant
 
 __all__ = [
     "MOST_ITEMS",
+    "Bought",
     "Item",
     "NoRoom",
     "TenantSuspended",
@@ -29,6 +30,7 @@ __all__ = [
     "UnfitText",
     "UnknownTier",
     "buy",
+    "buy_and_reveal",
     "buy_many",
     "live_count",
     "refuse_unfit_text",
@@ -41,6 +43,8 @@ LONGEST_DESCRIPTION = 500
 
 class UnknownTier(UnableToBuyKey):
     """There is no tier of that slug."""
+
+    field = "tier"
 
 
 class TierRetired(UnableToBuyKey):
@@ -110,6 +114,32 @@ def buy_many(*, tenant: Tenant, items: Sequence[Item], actor: Actor) -> list[Api
         outcomes = _buy_each(tenant, items, actor)
     prefetch_related_objects([each for each in outcomes if isinstance(each, ApiKey)], "tenant", "tier", "gateway_key")
     return outcomes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bought:
+    """An API key that was bought, and its credential in clear."""
+
+    api_key: ApiKey
+    value: str
+
+
+def buy_and_reveal(*, tenant: Tenant, items: Sequence[Item], actor: Actor) -> list[Bought | UnableToBuyKey]:
+    """``buy_many``, with the credentials, whose reading is audited as ``api_keys.reveal`` does; as many queries for 1,000 as for one.
+
+    Either all of it happens or nothing. Raises TooManyItems, and UnableToBuyKey when a credential cannot be read: what nobody can use
+    is not bought.
+    """
+    with transaction.atomic():
+        outcomes = buy_many(tenant=tenant, items=items, actor=actor)
+        bought = {each.pk: each for each in outcomes if isinstance(each, ApiKey)}
+        try:
+            values = api_keys.reveal_each(api_keys=list(bought.values()), actor=actor)
+        except api_keys.UnableToChangeKey as refusal:
+            raise UnableToBuyKey(
+                _("A credential cannot be read just now, so nothing was bought. Our staff can see this; try again later.")
+            ) from refusal
+    return [Bought(api_key=each, value=values[each.pk]) if isinstance(each, ApiKey) else each for each in outcomes]
 
 
 def _buy_each(tenant: Tenant, items: Sequence[Item], actor: Actor) -> list[ApiKey | UnableToBuyKey]:
