@@ -11,6 +11,7 @@ from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext_lazy as _
 
+from portal import api_description as description
 from portal import broker
 from portal import environment as env
 from portal.logging import logging_settings
@@ -294,6 +295,8 @@ REST_FRAMEWORK = {
     "DEFAULT_SCHEMA_CLASS": "tenants.api.schema.Schema",
     "UNAUTHENTICATED_USER": None,
 }
+# The description in docs/openapi.yaml says the same on every machine: no setting of this process may show in it.
+SPECTACULAR_SETTINGS = description.SETTINGS
 
 # --- Logs -----------------------------------------------------------------------------------------------------------------------
 
