@@ -58,7 +58,14 @@ class TokenAuthentication(authentication.BaseAuthentication):
             raise _refusal("unknown-token")
         _check(found)
         note_use(found)
-        return Caller(user=found.user, tenant=found.tenant, scopes=found.scopes, token_id=found.token_id, token_name=found.name)
+        return Caller(
+            user=found.user,
+            tenant=found.tenant,
+            scopes=found.scopes,
+            token_id=found.token_id,
+            token_name=found.name,
+            token_ends_at=found.expires_at,
+        )
 
 
 class SessionAuthentication(authentication.SessionAuthentication):

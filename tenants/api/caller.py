@@ -2,6 +2,7 @@
 
 import uuid
 from dataclasses import dataclass
+from datetime import datetime
 from typing import cast
 
 import structlog
@@ -24,6 +25,7 @@ class Caller:
     scopes: frozenset[Scope]
     token_id: uuid.UUID | None = None
     token_name: str = ""
+    token_ends_at: datetime | None = None
     is_recent: bool = True
 
     @property

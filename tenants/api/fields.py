@@ -7,6 +7,8 @@ from django.utils.translation import gettext_lazy as _
 from rest_framework import serializers
 from rest_framework.fields import empty
 
+from tenants.api.problems import MOST_ERRORS
+
 
 class Text(serializers.CharField):
     """A text. White space around it is taken off."""
@@ -57,6 +59,16 @@ class Moment(serializers.DateTimeField):
         return super().enforce_timezone(value)
 
 
+class Several(serializers.ListField):
+    """A list. A longer one than ``max_length`` is refused before anything in it is looked at."""
+
+    def to_internal_value(self, data: Any) -> list[Any]:
+        if isinstance(data, list) and self.max_length is not None and len(data) > self.max_length:
+            self.fail("max_length", max_length=self.max_length)
+        values: list[Any] = super().to_internal_value(data)
+        return values
+
+
 class Input(serializers.Serializer[Any]):
     """The body of a request. Fields that it does not know are refused by name."""
 
@@ -64,6 +76,7 @@ class Input(serializers.Serializer[Any]):
         if isinstance(data, Mapping):
             unknown = [name for name in data if name not in self.fields]
             if unknown:
+                del unknown[MOST_ERRORS:]
                 known = ", ".join(self.fields) or _("none")
                 text = _("There is no such field. Known are: %(known)s.") % {"known": known}
                 raise serializers.ValidationError({str(name): [text] for name in unknown})

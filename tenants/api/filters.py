@@ -1,6 +1,10 @@
 """Filters of lists, by django-filter. A wrong value is an error that names the parameter, never an empty list."""
 
+from datetime import UTC
+from typing import Any
+
 import django_filters
+from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 from django_filters.rest_framework import DjangoFilterBackend
 
@@ -11,8 +15,21 @@ class Filters(DjangoFilterBackend):  # type: ignore[misc]  # django-filter is un
     """``filterset_class`` of the view."""
 
 
+class MomentField(django_filters.fields.IsoDateTimeField):  # type: ignore[misc]  # as above
+    """Moments that no year has in UTC (before 1, after 9999) are refused: databases fail over them."""
+
+    def clean(self, value: Any) -> Any:
+        cleaned = super().clean(value)
+        try:
+            return cleaned.astimezone(UTC) if cleaned else cleaned
+        except (OverflowError, ValueError):
+            raise ValidationError(_("Give a moment of the years 1 to 9999.")) from None
+
+
 class MomentFilter(django_filters.IsoDateTimeFilter):  # type: ignore[misc]  # as above
     """A moment in RFC 3339."""
+
+    field_class = MomentField
 
 
 class AuditEventFilter(django_filters.FilterSet):  # type: ignore[misc]  # as above

@@ -6,6 +6,7 @@ goes wrong (a form's errors, a service's refusal, a method that is not there) is
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import orjson
@@ -20,6 +21,9 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 
 MEDIA_TYPE = "application/problem+json"
+# So many errors a document names, and so much of what was sent it says again: an answer is never many times the request.
+MOST_ERRORS = 100
+LONGEST_ECHO = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,7 +201,10 @@ KINDS: dict[str, Kind] = dict(
             500,
             _l("Something broke here"),
             _l("The fault is ours. It was logged under the request id."),
-            _l("Try again with the same Idempotency-Key; if it stays, tell support the request id."),
+            _l(
+                "Try again with the same Idempotency-Key. If the answer then bears `Idempotent-Replayed`, nothing was done: take a "
+                "fresh key. If it stays, tell support the request id."
+            ),
         ),
         _kind(
             "unavailable",
@@ -248,10 +255,10 @@ def document(slug: str, detail: str | Promise = "", errors: Iterable[FieldError]
         "type": kind.url,
         "title": str(kind.title),
         "status": kind.status,
-        "detail": str(detail or kind.meaning),
+        "detail": str(detail or kind.meaning)[: 2 * LONGEST_ECHO],
         "request_id": str(structlog.contextvars.get_contextvars().get("request_id", "")),
     }
-    listed = [{"field": error.field, "detail": error.detail} for error in errors]
+    listed = [{"field": error.field[:LONGEST_ECHO], "detail": error.detail[:LONGEST_ECHO]} for error in islice(errors, MOST_ERRORS)]
     return {**body, "errors": listed} if listed else body
 
 

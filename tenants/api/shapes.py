@@ -5,7 +5,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from tenants.api.fields import Input, Moment, Text
+from tenants.api.fields import Input, Moment, Several, Text
 from tenants.models import AuditEvent, Membership, Role, Scope, Tenant, Token
 
 
@@ -33,7 +33,7 @@ class TokenInput(Input):
     """A token to make."""
 
     name = Text(max_length=100, help_text="What will use it.")
-    scopes = serializers.ListField(
+    scopes = Several(
         child=serializers.ChoiceField(choices=Scope.values), min_length=1, max_length=len(Scope.values), help_text="What it may do."
     )
     expires_at = Moment(required=False, allow_null=True, default=None, help_text="Null: it works until it is revoked.")
@@ -116,14 +116,26 @@ def audit_event_shown(event: AuditEvent) -> dict[str, Any]:
         "target_type": event.target_type,
         "target_id": event.target_id,
         "target_name": event.target_label,
-        "details": _told(event.data),
+        "details": {name: value for name, value in event.data.items() if name in _TOLD.get(event.action, ())},
         "request_id": event.request_id,
     }
 
 
-# Details of an event that would tell a tenant how staff keep its key, or why they acted.
-_NOT_TOLD = {"cut_off", "gateway", "isolation", "not_cut_off", "pool_size", "reason", "turned_on"}
-
-
-def _told(data: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in data.items() if name not in _NOT_TOLD}
+# Which details of which action a tenant is told. What is not here stays with staff: how they keep a key, why they acted, and whatever an
+# action that is new writes down.
+_CHANGE = frozenset({"before", "after"})
+_TOLD: Mapping[str, frozenset[str]] = {
+    "api_key.bought": frozenset({"tier"}),
+    "api_key.moved": _CHANGE | {"grace_seconds"},
+    "api_key.renamed": _CHANGE,
+    "api_key.rotated": _CHANGE | {"grace_seconds"},
+    "tenant.changed": frozenset({"name", "members"}),
+    "tenant.created": frozenset({"name", "members"}),
+    "tenant.renamed": _CHANGE,
+    "token.made": frozenset({"scopes", "expires_at"}),
+    "webhook.changed": _CHANGE,
+    "webhook.disabled": frozenset({"answer"}),
+    "webhook.registered": frozenset({"types"}),
+    "webhook.replayed": frozenset({"event"}),
+    "webhook.secret_rotated": frozenset({"grace_seconds"}),
+}

@@ -45,10 +45,12 @@ class TokenList(_Tokens, ListView):
     @extend_schema(operation_id="make_token", summary="Make a token", request=TokenInput, responses={201: NewTokenShape})
     @idempotent
     def post(self, request: Request) -> Response:
-        """The secret is in this answer and nowhere else. A token cannot have scopes that its maker lacks."""
+        """The secret is in this answer alone. It has no scope that its maker lacks, and a token that makes it does not end first."""
         caller = self.caller
         data: dict[str, Any] = self.valid()
-        token, secret = make_token(user=caller.user, tenant=caller.tenant, within=caller.scopes, actor=caller.actor(), **data)
+        token, secret = make_token(
+            user=caller.user, tenant=caller.tenant, within=caller.scopes, until=caller.token_ends_at, actor=caller.actor(), **data
+        )
         location = reverse("api:token", args=[token.pk])
         return Response({**token_shown(token), "token": secret}, status=201, headers={"Location": location})
 

@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Collection
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -46,16 +46,21 @@ def make_token(
     within: Collection[str],
     actor: Actor,
     token_id: uuid.UUID | None = None,
+    until: datetime | None = None,
 ) -> tuple[Token, str]:
     """A token of ``user`` in ``tenant`` (None: for staff), and its secret, which is never to be had again.
 
     ``within``: the scopes of whoever makes it, which it cannot exceed. ``token_id``: the same one given twice makes one token, and
-    raises TokenAlreadyMade the second time. Raises UnableToMakeToken.
+    raises TokenAlreadyMade the second time. ``until``: when the token that makes this one ends, which it cannot outlive: one that leaked
+    for an hour must not leave another behind that works for ever. Raises UnableToMakeToken.
     """
     chosen = _checked_scopes(tenant, scopes, within)
     now = timezone.now()
     if expires_at is not None and not now < expires_at <= now + LONGEST_LIFE:
         raise UnableToMakeToken("expires_at", _("Choose a moment that is to come, at most three years ahead."))
+    if until is not None and (expires_at is None or expires_at > until):
+        message = _("The token that you use ends at %(moment)s. One that it makes has to end by then.")
+        raise UnableToMakeToken("expires_at", message % {"moment": f"{until.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"})
     secret = secret_values.new_secret(PREFIX)
     token_id = token_id or uuid.uuid4()
     with transaction.atomic():

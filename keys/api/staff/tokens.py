@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from keys.api.staff.base import StaffListView, StaffView
-from tenants.api.fields import Input, Moment, Text
+from tenants.api.fields import Input, Moment, Several, Text
 from tenants.api.idempotency import idempotent
 from tenants.api.shapes import NewTokenShape, TokenShape, token_shown
 from tenants.models import Scope, Token
@@ -23,7 +23,7 @@ class StaffTokenInput(Input):
     """A token to make."""
 
     name = Text(max_length=100, help_text="What will use it.")
-    scopes = serializers.ListField(
+    scopes = Several(
         child=serializers.ChoiceField(choices=sorted(STAFF_SCOPES)), min_length=1, max_length=len(STAFF_SCOPES), help_text="What it may do."
     )
     expires_at = Moment(required=False, allow_null=True, default=None, help_text="Null: it works until it is revoked.")
@@ -53,7 +53,9 @@ class StaffTokenList(_Tokens, StaffListView):
     def post(self, request: Request) -> Response:
         """The secret is in this answer and nowhere else. A token may do what its maker may, permission by permission."""
         caller = self.caller
-        token, secret = make_token(user=caller.user, tenant=None, within=caller.scopes, actor=caller.actor(), **self.valid())
+        token, secret = make_token(
+            user=caller.user, tenant=None, within=caller.scopes, until=caller.token_ends_at, actor=caller.actor(), **self.valid()
+        )
         location = reverse("api:staff_token", args=[token.pk])
         return Response({**token_shown(token), "token": secret}, status=201, headers={"Location": location})
 
