@@ -2,7 +2,8 @@
 
 The key's row, the work and the answer are one transaction. So there is never work without its answer, a crash leaves neither, and a
 twin that comes while the first is at work waits on the row's unique key: PostgreSQL lets its INSERT wait until the first one is
-committed (SQLite lets one writer in at a time), and then it finds the answer.
+committed (SQLite lets one writer in at a time), and then it finds the answer. After TWIN_SECONDS it is told to come again: a first
+that hangs must not keep the threads of all its twins.
 """
 
 import functools
@@ -13,7 +14,7 @@ from typing import Any, Protocol, TypeVar
 import orjson
 import structlog
 from django.db import Error as DatabaseFailure
-from django.db import transaction
+from django.db import OperationalError, connection, transaction
 from django.utils.translation import gettext as _
 from redis.exceptions import RedisError
 from rest_framework.request import Request
@@ -30,6 +31,8 @@ log = structlog.get_logger(__name__)
 
 LONGEST_KEY = 255
 REPLAYED = "Idempotent-Replayed"
+TWIN_SECONDS = 15
+LOCK_NOT_AVAILABLE = "55P03"  # PostgreSQL's code for a lock that was waited for too long
 # Headers of an answer that are kept with it; the others are made anew each time.
 _KEPT_HEADERS = ("Location", "ETag", "Retry-After")
 
@@ -65,7 +68,7 @@ def _once(view: HandlesExceptions, request: Request, key: str, work: Callable[[]
     owner = f"tenant:{caller.tenant.pk}" if caller.tenant else f"staff:{caller.user.pk}"
     fingerprint = _fingerprint(request, caller)
     with transaction.atomic():
-        answer, is_new = IdempotentAnswer.objects.get_or_create(caller=owner, key=key, defaults={"fingerprint": fingerprint})
+        answer, is_new = _answer_of(owner, key, fingerprint)
         if not is_new:
             return _repeat(answer, fingerprint)
         response = _carry_out(view, work)
@@ -75,6 +78,26 @@ def _once(view: HandlesExceptions, request: Request, key: str, work: Callable[[]
         else:
             _keep(answer, response)
     return response
+
+
+def _answer_of(owner: str, key: str, fingerprint: str) -> tuple[IdempotentAnswer, bool]:
+    """The key's row, and whether it is new. Raises Problem (409) while a twin is at work for longer than TWIN_SECONDS."""
+    try:
+        _bound_waiting(f"{TWIN_SECONDS}s")
+        found = IdempotentAnswer.objects.get_or_create(caller=owner, key=key, defaults={"fingerprint": fingerprint})
+    except OperationalError as error:
+        if getattr(error.__cause__, "sqlstate", "") != LOCK_NOT_AVAILABLE:
+            raise
+        raise Problem("request-in-progress", headers={"Retry-After": "1"}) from None
+    _bound_waiting("DEFAULT")
+    return found
+
+
+def _bound_waiting(longest: str) -> None:
+    """How long this transaction waits for a lock (PostgreSQL; on SQLite the connection's time-out bounds every wait)."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET LOCAL lock_timeout TO {longest if longest == 'DEFAULT' else repr(longest)}")
 
 
 def _carry_out(view: HandlesExceptions, work: Callable[[], Response]) -> Response:
