@@ -36,8 +36,8 @@ _REFUSED_6 = [IPv6Network(network) for network in ("2001::/23", "2001:db8::/32",
 _LOOPBACK = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
 _PRIVATE = tuple(IPv4Network(network) for network in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10"))
 _PRIVATE_6 = IPv6Network("fc00::/7")
-# Answer with credentials of the machine, and stand in ranges that a private network may use.
-_METADATA = {ip_address(text) for text in ("100.100.100.200", "fd00:ec2::254", "fd00:ec2::23", "fd20:ce::254")}
+# Answer with credentials or settings of the machine, and stand in ranges that a private network may use; Azure's looks like a public one.
+_METADATA = {ip_address(text) for text in ("100.100.100.200", "168.63.129.16", "fd00:ec2::254", "fd00:ec2::23", "fd20:ce::254")}
 
 
 def may_be_sent_to(text: str, allowed: str) -> bool:
