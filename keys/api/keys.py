@@ -124,7 +124,7 @@ class KeyDetail(_KeyView):
             changed = api_keys.rename(api_key=found, name=name, description=description, actor=self.caller.actor())
         return self.shown(one_shown(row_of(changed)))
 
-    @extend_schema(operation_id="revoke_key", summary="Revoke a key", responses=RevokedKeyShape)
+    @extend_schema(operation_id="revoke_key", summary="Revoke a key", responses={200: RevokedKeyShape})
     def delete(self, request: Request, pk: uuid.UUID) -> Response:
         """End it for ever; the key stays in the list. `notice` says what is left to do if its credential leaked. Repeating it changes
         nothing.
