@@ -24,6 +24,7 @@ from tenants.api.problems import Problem, invalid
 
 DEFAULT_LIMIT = 25
 LARGEST_LIMIT = 100
+_EXAMPLE_URL = "https://portal.example.com/api/v1/tokens?cursor=WyJuIiwxNzYzNzExOTk5MDAwMDAwLCI1ZDBmNmEzZSJd"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -65,8 +66,8 @@ class KeysetPagination(BasePagination):
             "required": ["data", "next", "previous"],
             "properties": {
                 "data": schema,
-                "next": {**link, "description": "The page after this one, with what is older; null on the last page."},
-                "previous": {**link, "description": "The page before this one; null on the first page."},
+                "next": {**link, "example": _EXAMPLE_URL, "description": "The page after this one, with what is older; null on the last page."},
+                "previous": {**link, "example": None, "description": "The page before this one; null on the first page."},
             },
         }
 
