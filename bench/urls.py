@@ -46,5 +46,6 @@ urlpatterns = [
     path("bench/empty/", empty),
     path("bench/list/", plain_list),
     path("bench/buy/", naive_buy),
+    path("bench/api/", include("bench.plain_api")),
     path("", include("portal.urls")),
 ]

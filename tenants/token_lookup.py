@@ -13,11 +13,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db import connection
-from django.db.models import OuterRef, Subquery
+from django.db import InterfaceError, OperationalError, connection
+from django.db.models import F, FilteredRelation, Q
 from django.utils import timezone
 
-from tenants.models import Membership, Scope, Tenant, Token, User
+from tenants.models import Scope, Tenant, Token, User
 from tenants.rights import STAFF_SCOPES, scopes_in_tenant
 
 USE_NOTED_EVERY = timedelta(minutes=1)
@@ -75,10 +75,12 @@ def note_use(found: FoundToken) -> None:
 
 
 # Which columns are read, in this order: the token's own, then those of its maker, then those of its tenant.
-_OWN = ("pk", "name", "sha256", "scopes", "revoked_at", "expires_at", "last_used_at", "role")
-_OF_USER = [field.attname for field in User._meta.concrete_fields]
-_OF_TENANT = [field.attname for field in Tenant._meta.concrete_fields]
-_ROLE = Membership.objects.filter(user=OuterRef("user"), tenant=OuterRef("tenant")).values("role")[:1]
+_OWN = ("pk", "name", "sha256", "scopes", "revoked_at", "expires_at", "last_used_at", "membership__role")
+# What rights depend on, and the address that the audit trail names. The rest (the password's hash) is read when somebody asks for it.
+_NEEDED = {"id", "email", "is_staff", "is_active", "is_superuser"}
+_OF_USER = tuple(field.attname for field in User._meta.concrete_fields if field.attname in _NEEDED)  # in the order that from_db expects
+_OF_TENANT = tuple(field.attname for field in Tenant._meta.concrete_fields)
+_MEMBERSHIP = FilteredRelation("user__memberships", condition=Q(user__memberships__tenant=F("tenant")))
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ class _Statement:
 def _statement(vendor: str) -> _Statement:
     """How a token is found by its prefix. Building a query costs the ORM more than the database needs to answer it."""
     columns = [*_OWN, *(f"user__{name}" for name in _OF_USER), *(f"tenant__{name}" for name in _OF_TENANT)]
-    query = Token.objects.annotate(role=Subquery(_ROLE)).filter(prefix=_PLACE).values_list(*columns).query
+    query = Token.objects.annotate(membership=_MEMBERSHIP).filter(prefix=_PLACE).values_list(*columns).query
     compiler = query.get_compiler(connection=connection)
     sql, parameters = compiler.as_sql()
     converters = compiler.get_converters([column for column, _sql, _alias in compiler.select])
@@ -105,11 +107,32 @@ def _statement(vendor: str) -> _Statement:
 _PLACE = "the prefix"
 
 
+def _ask(sql: str, parameters: list[Any]) -> tuple[Any, ...] | None:
+    """The first row. Commonly a request's first query: it takes the place of the health check that Django would send ahead of it."""
+    if connection.connection is None or connection.in_atomic_block or _is_known_to_be_sound():
+        return _first(sql, parameters)
+    connection.health_check_done = True  # type: ignore[attr-defined]  # the stubs lack it
+    try:
+        return _first(sql, parameters)
+    except (OperationalError, InterfaceError):
+        connection.close()  # broken while it was idle: another one is opened
+        return _first(sql, parameters)
+
+
+def _is_known_to_be_sound() -> bool:
+    return bool(connection.health_check_done)  # type: ignore[attr-defined]  # as above
+
+
+def _first(sql: str, parameters: list[Any]) -> tuple[Any, ...] | None:
+    with connection.cursor() as cursor:
+        cursor.execute(sql, parameters)
+        found: tuple[Any, ...] | None = cursor.fetchone()
+    return found
+
+
 def _row(prefix: str) -> list[Any] | None:
     statement = _statement(connection.vendor)
-    with connection.cursor() as cursor:
-        cursor.execute(statement.sql, [prefix if each == _PLACE else each for each in statement.parameters])
-        found = cursor.fetchone()
+    found = _ask(statement.sql, [prefix if each == _PLACE else each for each in statement.parameters])
     if found is None:
         return None
     row = list(found)

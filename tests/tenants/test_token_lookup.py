@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
+import psycopg
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
@@ -17,6 +18,7 @@ from tenants.rights import STAFF_SCOPES, scopes_in_tenant
 from tenants.services.tokens import SHOWN
 from tests.support.api import token_for
 from tests.support.cast import make_member
+from tests.support.services import database_url, wait_until
 
 pytestmark = [pytest.mark.django_db, pytest.mark.flow]  # "flow": on both databases
 
@@ -53,9 +55,15 @@ def test_what_is_found_is_what_the_orm_reads(alice: User, acme: Tenant, ended: b
     assert (found.expires_at, found.last_used_at, found.is_revoked) == (row.expires_at, row.last_used_at, ended)
     assert found.scopes == {Scope.KEYS_READ, Scope.TENANT_READ}
     assert found.maker_belongs
+    with CaptureQueriesContext(connection) as queries:
+        assert fields(found.tenant) == fields(row.tenant)
+        for name in ("pk", "email", "is_staff", "is_active", "is_superuser"):
+            assert getattr(found.user, name) == getattr(row.user, name)
+            assert type(getattr(found.user, name)) is type(getattr(row.user, name))
+    assert len(queries) == 0
+    # Nobody keeps the hash of a password in memory; what is not there is read when it is asked for.
+    assert "password" in found.user.get_deferred_fields()
     assert fields(found.user) == fields(row.user)
-    assert fields(found.tenant) == fields(row.tenant)
-    assert [type(value) for value in fields(found.user).values()] == [type(value) for value in fields(row.user).values()]
     assert not found.user._state.adding
 
 
@@ -150,8 +158,6 @@ def test_expiry_is_looked_at_on_each_use(alice: User, settings: Any) -> None:
     settings.API_TOKEN_CACHE_SECONDS = 2
     secret = token_for(alice, expires_at=timezone.now() + timedelta(milliseconds=300))
     remembered = find(secret)
-    from tests.support.services import wait_until  # beside its one use
-
     wait_until(remembered.has_expired, seconds=1, what="the token's end")
     assert find(secret).has_expired()
 
@@ -175,3 +181,29 @@ def test_use_is_noted_once_a_minute(alice: User, settings: Any) -> None:
         token_lookup.note_use(find(secret))
         assert Token.objects.get().last_used_at > before
         token_lookup._cache.clear()
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+def test_connection_that_broke_while_idle_is_opened_anew(alice: User, settings: Any) -> None:
+    """As Django's health check would have it, without a query of its own."""
+    secret = token_for(alice)
+    connection.close()
+    connection.settings_dict.update(CONN_MAX_AGE=60, CONN_HEALTH_CHECKS=True)
+    try:
+        find(secret)
+        connection.health_check_done = False
+        with CaptureQueriesContext(connection) as queries:
+            find(secret)
+        assert len(queries) == 1
+
+        with psycopg.connect(database_url(), autocommit=True) as other:
+            pid = connection.connection.info.backend_pid
+            other.execute("SELECT pg_terminate_backend(%s)", [pid])
+            wait_until(lambda: not other.execute("SELECT 1 FROM pg_stat_activity WHERE pid = %s", [pid]).fetchone(), what="its end")
+        connection.health_check_done = False
+        assert find(secret).user == alice
+        assert connection.connection.info.backend_pid != pid
+    finally:
+        connection.settings_dict.update(CONN_MAX_AGE=0)
+        connection.close()
