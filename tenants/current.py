@@ -93,3 +93,25 @@ def _no_tenant_text(user: User) -> str:
     if user.is_staff:
         return _("Your account belongs to no organisation: it is for running the portal. The staff pages are at /staff/.")
     return _("Your account belongs to no organisation. Ask an owner of yours to add you.")
+
+
+class StaffRequest(HttpRequest):
+    """What a view behind ``staff_required`` gets."""
+
+    user: User
+
+
+def staff_required(
+    view: Callable[Concatenate[StaffRequest, P], HttpResponseBase],
+) -> Callable[Concatenate[HttpRequest, P], HttpResponseBase]:
+    """For views of those who run the portal. Anonymous people sign in first; others get 403."""
+
+    @functools.wraps(view)
+    def wrapped(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
+        if not isinstance(request.user, User):
+            return detour(request, settings.LOGIN_URL)
+        if not request.user.is_staff:
+            raise Refused(_("This page is for those who run the portal."))
+        return view(cast("StaffRequest", request), *args, **kwargs)
+
+    return wrapped

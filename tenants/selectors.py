@@ -3,9 +3,9 @@
 import uuid
 from collections.abc import Collection
 
-from django.db.models import Count, QuerySet
+from django.db.models import Count, Model, QuerySet
 
-from tenants.models import AuditEvent, Membership, Tenant, Token
+from tenants.models import AuditEvent, Membership, Tenant, Token, User
 
 
 def members_of(tenant: Tenant) -> QuerySet[Membership]:
@@ -27,3 +27,14 @@ def audit_events_of(tenant: Tenant) -> QuerySet[AuditEvent]:
 def tokens_of(tenant: Tenant) -> QuerySet[Token]:
     """The tenant's tokens with their makers, newest first, ended ones too."""
     return Token.objects.filter(tenant=tenant).select_related("user").order_by("-created_at", "-pk")
+
+
+def staff_tokens_of(user: User) -> QuerySet[Token]:
+    """The tokens for staff of one person, newest first, ended ones too."""
+    return Token.objects.filter(tenant=None, user=user).select_related("user").order_by("-created_at", "-pk")
+
+
+def history_of(target: Model) -> QuerySet[AuditEvent]:
+    """What was done with one thing, newest first, with those who did it."""
+    events = AuditEvent.objects.filter(target_type=target._meta.model_name, target_id=str(target.pk))
+    return events.select_related("actor").order_by("-created_at")

@@ -55,9 +55,13 @@ def ratelimited(request: HttpRequest, exception: Exception | None = None) -> Htt
     """429 with the limit's name and the seconds until its window ends. allauth calls it without an exception."""
     names = {
         "buy": _("buying keys"),
-        "reveal": _("revealing credentials"),
-        "rotate": _("rotating credentials"),
+        "reveal": _("revealing credentials and secrets"),
+        "rotate": _("rotating credentials and secrets"),
         "switch": _("turning keys on and off"),
+        "token": _("making tokens"),
+        "webhook": _("changing webhooks"),
+        "webhook-test": _("sending tests to webhooks"),
+        "replay": _("replaying deliveries"),
         "sign-up": _("creating accounts"),
         "sign-in": _("signing in"),
         "reset": _("resetting passwords"),

@@ -12,8 +12,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from datetime import UTC, datetime
-from typing import Any
+from datetime import datetime
 
 import structlog
 from django.db import connection
@@ -22,6 +21,7 @@ from django.utils import timezone
 from tenants import secret_values
 from tenants.models import WebhookDelivery, WebhookEndpoint, WebhookEvent
 from tenants.webhooks import queue, signing, transport
+from tenants.webhooks.payload import told
 from tenants.webhooks.transport import Answer
 
 log = structlog.get_logger(__name__)
@@ -119,11 +119,6 @@ class _Pass:
             queue.note(delivery, future.result(), self._clock())
 
 
-def told(event: WebhookEvent) -> dict[str, Any]:
-    """The body of what is sent, before it is written as JSON."""
-    return {"type": event.type, "timestamp": _rfc3339(event.created_at), "data": event.data}
-
-
 def request_for(endpoint: WebhookEndpoint, event: WebhookEvent, now: datetime) -> tuple[dict[str, str], bytes]:
     """Headers and body of one try. The id is the event's, at every try and replay; the timestamp is of this try.
 
@@ -135,10 +130,6 @@ def request_for(endpoint: WebhookEndpoint, event: WebhookEvent, now: datetime) -
         secrets.append(secret_values.decrypt(endpoint.old_secret_encrypted))
     headers = {"Content-Type": "application/json", "User-Agent": "Tollgate-Webhooks/1"}
     return {**headers, **signing.headers_for(secrets, str(event.pk), int(now.timestamp()), body)}, body
-
-
-def _rfc3339(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _refuse_in_transaction() -> None:

@@ -111,7 +111,7 @@ def rotate_secret(*, endpoint: WebhookEndpoint, actor: Actor) -> str:
     secret = signing.new_secret()
     with transaction.atomic():
         endpoint = _locked(endpoint)
-        if endpoint.is_secret_in_grace(timezone.now()):
+        if endpoint.old_secret_ends_at is not None and endpoint.is_secret_in_grace(timezone.now()):
             raise UnableToChangeWebhook(
                 _("The secret was replaced lately, and the old one signs as well until %(when)s UTC. It can be replaced again after that.")
                 % {"when": date_format(endpoint.old_secret_ends_at, "j M, H:i")}

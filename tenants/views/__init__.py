@@ -1,0 +1,1 @@
+"""Pages about tenants: which one a person acts for, and its settings."""
