@@ -1,7 +1,7 @@
 # The commands of Tollgate. `make` lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench lock format clean
+.PHONY: help run test check openapi fuzz bench lock format clean
 
 # Python 3.11 or newer makes the environment; what it runs on is pinned with hashes.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -10,6 +10,7 @@ BIN := $(VENV)/bin
 SOURCES := portal tenants keys sandbox
 # Tests run side by side in so many processes.
 JOBS ?= 2
+DESCRIBE := DEMO=1 LOG_LEVEL=ERROR $(BIN)/python manage.py spectacular --validate --fail-on-warn
 
 help: ## List the commands
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -33,6 +34,10 @@ check: $(VENV)/.dev-is-installed ## Lint, types, import rules, migrations, produ
 	DEMO=1 $(BIN)/python manage.py makemigrations --check --dry-run
 	set -a && . deploy/production.env.example && set +a && $(BIN)/python manage.py check --deploy --fail-level WARNING
 	$(BIN)/djlint templates --lint --quiet
+	$(DESCRIBE) | diff -u docs/openapi.yaml - || { echo "docs/openapi.yaml has fallen behind the code: run make openapi." >&2; exit 1; }
+
+openapi: $(VENV)/.dev-is-installed ## Write the description of the REST API, docs/openapi.yaml
+	$(DESCRIBE) > docs/openapi.yaml.new && mv docs/openapi.yaml.new docs/openapi.yaml
 
 bench: $(VENV)/.dev-is-installed ## Measure, each figure beside its limit and its plain version
 	@for file in $$(grep -l '^if __name__' bench/*.py); do $(BIN)/python -m bench.$$(basename $$file .py) || exit 1; done

@@ -7,7 +7,7 @@ from django.contrib import admin
 from django.contrib.auth.models import Group
 from django.urls import URLPattern, URLResolver, include, path
 
-from portal.views import docs, health, home, mailbox
+from portal.views import api_docs, docs, health, home, mailbox
 from tenants.ratelimits import limited
 
 handler400 = "portal.views.errors.bad_request"
@@ -30,6 +30,8 @@ admin.site.unregister([Authenticator, EmailAddress, Group])
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", home.home, name="home"),
     path("docs/", docs.docs, name="docs"),
+    path("docs/errors/", api_docs.errors, name="docs_errors"),
+    path("docs/errors/<slug:slug>/", api_docs.error, name="docs_error"),
     path("", include("keys.urls")),
     path("", include("tenants.urls")),
     # People
@@ -41,6 +43,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     # Staff
     path("staff/", admin.site.urls),
     # Scripts
+    path("api/docs", api_docs.api_docs, name="api_docs"),
+    path("api/openapi.yaml", api_docs.openapi, name="openapi"),
     path("api/v1/", include("keys.api.urls")),
     # Operations
     path("healthz", health.healthz, name="healthz"),

@@ -197,7 +197,7 @@ class Schema(AutoSchema):
             schema = {"type": "string", "minLength": 1, "maxLength": LONGEST_KEY, "pattern": "^[!-~]+$"}
             text = "Any text of your choice, a UUID for example. The same request with the same key is carried out once."
             headers.append(_header("Idempotency-Key", text, schema, "6f2d8f0e-6f0e-4f6c-8a5e-2b9d8f3c1a7e"))
-        if self._uses("if_match"):
+        if self._uses("if_match", "check_unchanged"):
             text = "Do it only if this is still the version, as `ETag` told it; 412 otherwise."
             headers.append(_header("If-Match", text, {"type": "string", "maxLength": 1000}, None))
         if self.method == "GET" and self._uses("shown", "is_unchanged"):
@@ -271,7 +271,7 @@ class Schema(AutoSchema):
             codes |= {413, 415}
         if self.method == "POST":
             codes |= {409, 422}
-        if self._uses("if_match"):
+        if self._uses("if_match", "check_unchanged"):
             codes.add(412)
         if self.method != "GET":
             codes |= {KINDS[slug].status for slug in getattr(self.view, "refusals", {}).values()}
@@ -304,11 +304,11 @@ class Schema(AutoSchema):
         elif isinstance(field, Moment):
             schema.setdefault("pattern", MOMENT)
 
-    def _map_serializer_field(self, field: Any, direction: Any, bypass_extensions: bool = False) -> Any:
-        schema = super()._map_serializer_field(field, direction, bypass_extensions)  # type: ignore[no-untyped-call]
-        if isinstance(schema, dict) and isinstance(field, serializers.JSONField):
-            schema.pop("nullable", None)  # any JSON holds null
-        return schema
+    def _map_serializer_field(self, field: Any, *args: Any, **kwargs: Any) -> Any:
+        if type(field) is serializers.JSONField:
+            # Any JSON, null too. drf-spectacular would say "anything, or else null", which null is not: it is both.
+            return {"description": str(field.help_text)} if field.help_text else {}
+        return super()._map_serializer_field(field, *args, **kwargs)  # type: ignore[no-untyped-call]
 
 
 _DESCRIPTIONS = {"200": "As it is now.", "201": "It was made.", "202": "It was begun.", "204": "Done; there is nothing to show."}
@@ -332,6 +332,8 @@ def _narrow(schema: dict[str, Any], each: Any) -> None:
             schema.setdefault("maxLength", longest)
         if "format" not in schema:
             schema.setdefault("pattern", NO_NUL)
+    if schema.get("type") == "number":
+        schema["type"] = "integer"  # the numbers that lists are filtered by are ids and counts
 
 
 def problem_example(slug: str, origin: str = EXAMPLE_ORIGIN) -> dict[str, Any]:
@@ -387,7 +389,7 @@ def _add_links(paths: Mapping[str, Any]) -> None:
         links = {
             operation["operationId"]: {"operationId": operation["operationId"], "parameters": {"id": "$response.body#/id"}}
             for other, operations in paths.items()
-            if other == inner or other.startswith(f"{inner}/") and other.count("{") == inner.count("{")
+            if other == inner or (other.startswith(f"{inner}/") and other.count("{") == inner.count("{"))
             for operation in operations.values()
         }
         if links:
