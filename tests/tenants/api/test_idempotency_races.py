@@ -7,12 +7,13 @@ import signal
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Barrier
+from threading import Barrier, Event
 from typing import Any
 
 import pytest
 from django.db import connection, connections, transaction
 
+from tenants.api import idempotency
 from tenants.models import AuditEvent, IdempotentAnswer, Tenant, Token, User
 from tests.support.api import ApiClient, token_for
 from tests.support.processes import _fork
@@ -166,3 +167,40 @@ def test_killed_web_server_leaves_nothing_and_the_retry_is_carried_out(alice: Us
         again = web.call("POST", "/api/v1/tokens", TOKEN, secret=secret, Idempotency_Key="a")
         assert again.body == retry.body
     assert Token.objects.filter(name="Twin").count() == 1
+
+
+def test_twin_of_one_that_hangs_is_told_to_come_again(alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its thread is free again, and the key is still the first one's."""
+    monkeypatch.setattr("tenants.api.idempotency.TWIN_SECONDS", 1)
+    secret = token_for(alice)
+    first_is_in, may_go_on = Event(), Event()
+
+    def hang() -> None:
+        try:
+            with transaction.atomic():
+                IdempotentAnswer.objects.create(caller=f"tenant:{Tenant.objects.get().pk}", key="a", fingerprint="x")
+                first_is_in.set()
+                may_go_on.wait(30)
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(1) as pool:
+        hanging = pool.submit(hang)
+        try:
+            assert first_is_in.wait(30)
+            answer = ApiClient(secret).post("/tokens", TOKEN, Idempotency_Key="a")
+        finally:
+            may_go_on.set()
+        hanging.result()
+    assert (answer.status_code, answer["Retry-After"]) == (409, "1")
+    assert answer.json()["type"].endswith("/request-in-progress/")
+    assert not Token.objects.filter(name="Twin").exists()
+
+
+def test_bound_on_waiting_for_a_twin_does_not_outlast_it(alice: User) -> None:
+    """The work itself waits for locks as long as it does without a key."""
+    with transaction.atomic():
+        idempotency._answer_of("tenant:x", "a", "f")
+        with connection.cursor() as cursor:
+            cursor.execute("SHOW lock_timeout")
+            assert cursor.fetchone() == ("0",)
