@@ -26,6 +26,8 @@ EXAMPLE_REQUEST_ID = "0b3d7c5e-6f1a-4f0e-9a55-0c6a3b7d1f42"
 _SPACE = r"\u0009-\u000d\u001c-\u0020\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 NO_NUL = r"^[^\u0000]*$"
 NOT_BLANK = rf"^[^\u0000]*[^\u0000{_SPACE}][^\u0000]*$"
+# What str.isprintable lets through of Latin-1, and something that is no space.
+VISIBLE = r"^[ -~\u00a1-\u00ac\u00ae-\u00ff]*[!-~\u00a1-\u00ac\u00ae-\u00ff][ -~\u00a1-\u00ac\u00ae-\u00ff]*$"
 # RFC 3339 with an offset, in the years that a database can hold.
 MOMENT = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?([Zz]|[+-][0-9]{2}:[0-9]{2})$"
 
@@ -194,15 +196,15 @@ class Schema(AutoSchema):
         """Headers of the request. ``@extend_schema(parameters=...)`` adds to them."""
         headers = []
         if self.method == "POST":
-            schema = {"type": "string", "minLength": 1, "maxLength": LONGEST_KEY, "pattern": "^[!-~]+$"}
+            schema = {"type": "string", "minLength": 1, "maxLength": LONGEST_KEY, "pattern": VISIBLE}
             text = "Any text of your choice, a UUID for example. The same request with the same key is carried out once."
             headers.append(_header("Idempotency-Key", text, schema, "6f2d8f0e-6f0e-4f6c-8a5e-2b9d8f3c1a7e"))
         if self._uses("if_match", "check_unchanged"):
             text = "Do it only if this is still the version, as `ETag` told it; 412 otherwise."
-            headers.append(_header("If-Match", text, {"type": "string", "maxLength": 1000}, None))
+            headers.append(_header("If-Match", text, {"type": "string"}, None))
         if self.method == "GET" and self._uses("shown", "is_unchanged"):
             text = "Answer 304 without a body if this is still the version."
-            headers.append(_header("If-None-Match", text, {"type": "string", "maxLength": 1000}, None))
+            headers.append(_header("If-None-Match", text, {"type": "string"}, None))
         return headers
 
     def _uses(self, *names: str) -> bool:
