@@ -84,6 +84,7 @@ def _banner(settings: Configuration) -> str:
   1. Sign in, or sign up at {url}/accounts/signup/ - its mail arrives at {url}/_mail/
   2. Compare the tiers and buy a key: {url}/tiers/
   3. Send a burst and watch 200 turn into 429: {url}/console/
+  4. Let scripts do all of it: make a token at {url}/settings/tokens/, read {url}/api/docs
 
   Keys are kept in {gateway}. Data: {settings.data_dir}. Ctrl-C ends everything.
 """
