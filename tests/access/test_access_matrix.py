@@ -12,9 +12,10 @@ from django.apps import apps
 from django.contrib.contenttypes.models import ContentType
 from django.test import Client
 
-from keys.models import ApiKey, Finding, ReconcileRun
-from tenants.models import AuditEvent, Tenant, User
+from keys.models import ApiKey, Finding, GatewayKey, ReconcileRun, Stage, Tier
+from tenants.models import AuditEvent, Tenant, Token, User
 from tests.access import matrix
+from tests.support.api import token_for
 from tests.support.cast import PASSWORD
 from tests.support.factories import bring_into_service, buy, make_tier
 
@@ -30,12 +31,15 @@ def world(acme: Tenant, alice: User, bob: User, charlie: User, sam: User) -> dic
     bring_into_service()
     run = ReconcileRun.objects.create(gateway=api_key.gateway_key.gateway)
     Finding.objects.create(run=run, gateway=run.gateway, kind="extra", subject="gateway key", detail="", action="")
+    token_for(sam)
     return {"api_key": api_key}
 
 
 def argument(world: dict[str, Any], route: str, name: str) -> Any:
     """A value for one parameter of one route."""
     api_key: ApiKey = world["api_key"]
+    if route.startswith("api/v1/staff/"):
+        return _of_staff(world, route.split("/")[3])
     if route.startswith("staff/"):
         if name == "content_type_id":
             return ContentType.objects.get_for_model(ApiKey).pk
@@ -47,6 +51,21 @@ def argument(world: dict[str, Any], route: str, name: str) -> Any:
         return api_key.pk if app == "r" else apps.get_model(app, model).objects.first().pk
     samples = {"pk": api_key.pk, "slug": "free", "key": "MQ:abc", "uidb36": "1", "tenant_id": api_key.tenant_id}
     return samples.get(name, uuid.UUID(int=1) if name.endswith("id") else "none")
+
+
+def _of_staff(world: dict[str, Any], collection: str) -> Any:
+    """The id of one object of a collection of the staff's part of the API."""
+    api_key: ApiKey = world["api_key"]
+    return {
+        "tiers": api_key.tier_id,
+        "pools": Tier.objects.get(slug="free").pk,
+        "gateways": api_key.gateway_key.gateway_id,
+        "stages": Stage.objects.get().pk,
+        "gateway-keys": GatewayKey.objects.get(role="pool").pk,
+        "tenants": api_key.tenant_id,
+        "keys": api_key.pk,
+        "tokens": Token.objects.get(tenant=None).pk,
+    }[collection]
 
 
 @pytest.fixture
