@@ -19,7 +19,7 @@ from tenants.api.caller import Caller, caller_of
 from tenants.api.filters import Filters
 from tenants.api.pagination import KeysetPagination
 from tenants.api.problems import CHALLENGE, FieldError, Problem, handle
-from tenants.api.wire import AlwaysJson, JsonParser, JsonRenderer
+from tenants.api.wire import AlwaysJson, JsonParser, JsonRenderer, take_chunked_body
 from tenants.models import Scope, Tenant
 
 M = TypeVar("M", bound=Model)
@@ -124,6 +124,7 @@ class ApiView(GenericAPIView[Any]):
             if not caller.is_recent:
                 raise Problem("reauthentication-required")
             self._count(request, throttling.secrets_policy())
+        take_chunked_body(request._request)
 
     @property
     def default_response_headers(self) -> dict[str, str]:

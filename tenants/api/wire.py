@@ -2,9 +2,12 @@
 
 from collections.abc import Mapping
 from decimal import Decimal
+from io import BytesIO
 from typing import IO, Any
 
 import orjson
+from django.core.handlers.wsgi import WSGIRequest
+from django.http import HttpRequest
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from rest_framework.negotiation import BaseContentNegotiation
@@ -39,6 +42,20 @@ class JsonParser(BaseParser):
         if _depth_exceeds(data, DEEPEST):
             raise Problem("malformed-body", _("The body is nested more than %(deepest)d deep.") % {"deepest": DEEPEST})
         return data
+
+
+def take_chunked_body(request: HttpRequest) -> None:
+    """Read a body that came in chunks, without its length, as many HTTP clients send one.
+
+    Django takes a length that is not told for 0: fields would be lost without a word. What is longer than LARGEST_BODY the parser refuses.
+    """
+    if isinstance(request, WSGIRequest) and request.META.get("HTTP_TRANSFER_ENCODING", "").strip().lower() == "chunked":
+        source, body = request.environ["wsgi.input"], BytesIO()
+        while (missing := LARGEST_BODY + 1 - body.tell()) > 0 and (part := source.read(missing)):
+            body.write(part)
+        request.META["CONTENT_LENGTH"] = str(body.tell())
+        body.seek(0)
+        request._stream = body  # where Django reads from
 
 
 class JsonRenderer(BaseRenderer):
