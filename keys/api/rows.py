@@ -29,7 +29,8 @@ _COLUMNS = (
 
 def key_rows(tenant: Tenant) -> QuerySet[ApiKey, dict[str, Any]]:
     """Of all keys of the tenant, revoked ones too."""
-    return ApiKey.objects.of(tenant).values(*_COLUMNS)
+    rows: QuerySet[ApiKey, dict[str, Any]] = ApiKey.objects.of(tenant).values(*_COLUMNS)
+    return rows
 
 
 def key_row(tenant: Tenant, pk: uuid.UUID) -> Row:

@@ -1,0 +1,146 @@
+"""GET /usage and /keys/{id}/usage."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pytest
+import time_machine
+
+from keys.models import ApiKey, UsageDay
+from keys.services import api_keys
+from tenants.audit import SYSTEM
+from tenants.models import Tenant
+from tests.keys.api.asking import walk, wrong_fields
+from tests.support.api import ApiClient
+from tests.support.factories import bring_into_service, buy, make_tier
+
+pytestmark = pytest.mark.django_db
+NOW = datetime(2026, 11, 21, 8, 0, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def now() -> Any:
+    with time_machine.travel(NOW, tick=False) as clock:
+        yield clock
+
+
+def used(api_key: ApiKey, day: int, count: int, remaining: int | None = None) -> None:
+    UsageDay.objects.create(
+        gateway_key=api_key.gateway_key, date=date(2026, 11, day), used=count, remaining=remaining, read_at=NOW - timedelta(minutes=15)
+    )
+
+
+@pytest.fixture
+def shop(acme: Tenant) -> ApiKey:
+    """A key with 2,000 a day."""
+    api_key = buy(acme, make_tier(slug="premium"))
+    bring_into_service()
+    return api_key
+
+
+def test_days_and_period(api: ApiClient, shop: ApiKey) -> None:
+    used(shop, 19, 30)
+    used(shop, 21, 120, remaining=1880)
+    body = api.get(f"/keys/{shop.pk}/usage?from=2026-11-18&to=2026-11-21&interval=day").json()
+    assert body == {
+        "from": "2026-11-18",
+        "to": "2026-11-21",
+        "key": str(shop.pk),
+        "interval": "day",
+        "used": 150,
+        "days": [
+            {"date": "2026-11-18", "used": 0},
+            {"date": "2026-11-19", "used": 30},
+            {"date": "2026-11-20", "used": 0},
+            {"date": "2026-11-21", "used": 120},
+        ],
+        "period": {
+            "used": 120,
+            "limit": 2000,
+            "remaining": 1880,
+            "starts_at": "2026-11-21T00:00:00Z",
+            "resets_at": "2026-11-22T00:00:00Z",
+            "read_at": "2026-11-21T07:45:00Z",
+            "age_seconds": 900,
+        },
+    }
+
+
+def test_this_month_unless_told_and_nothing_read_yet(api: ApiClient, acme: Tenant) -> None:
+    api_key = buy(acme, make_tier(quota_limit=None, quota_period=""))
+    body = api.get(f"/keys/{api_key.pk}/usage").json()
+    assert (body["from"], body["to"], len(body["days"]), body["used"]) == ("2026-11-01", "2026-11-21", 21, 0)
+    assert body["period"] == {
+        "used": 0,
+        "limit": None,
+        "remaining": None,
+        "starts_at": "2026-11-01T00:00:00Z",
+        "resets_at": "2026-12-01T00:00:00Z",
+        "read_at": None,
+        "age_seconds": None,
+    }
+
+
+def test_rotated_credentials_are_counted(api: ApiClient, shop: ApiKey) -> None:
+    used(shop, 20, 10)
+    api_keys.rotate(api_key=shop, grace=timedelta(hours=1), actor=SYSTEM)
+    shop.refresh_from_db()
+    used(shop, 20, 5)
+    assert api.get(f"/keys/{shop.pk}/usage?from=2026-11-20").json()["days"] == [
+        {"date": "2026-11-20", "used": 15},
+        {"date": "2026-11-21", "used": 0},
+    ]
+    assert api.get("/usage?from=2026-11-20&to=2026-11-20").json()["data"][0]["used"] == 15
+
+
+def test_all_keys_over_some_days(api: ApiClient, acme: Tenant, outsiders: Tenant, shop: ApiKey) -> None:
+    till = buy(acme, shop.tier, name="Till")
+    used(shop, 1, 7)
+    used(shop, 21, 120, remaining=1880)
+    used(till, 21, 5)
+    used(buy(outsiders, shop.tier), 21, 999)
+
+    rows = [row for page in walk(api, "/usage?limit=1") for row in page]
+
+    assert [(row["key"], row["name"], row["tier"], row["used"]) for row in rows] == [
+        (str(each.pk), each.name, "premium", count)
+        for each, count in sorted([(shop, 127), (till, 5)], key=lambda of: of[0].pk, reverse=True)
+    ]
+    assert {(row["from"], row["to"]) for row in rows} == {("2026-11-01", "2026-11-21")}
+    [row] = [row for row in rows if row["name"] == "Shop"]
+    assert row["period"] == api.get(f"/keys/{shop.pk}/usage").json()["period"]
+    assert {row["used"] for row in api.get("/usage?from=2026-11-21&to=2026-11-21").json()["data"]} == {120, 5}
+    assert [row["name"] for row in api.get("/usage?q=till").json()["data"]] == ["Till"]
+
+
+@pytest.mark.parametrize(
+    ("query", "wrong"),
+    [
+        ("from=yesterday", "from"),
+        ("from=20261101", "from"),
+        ("from=2026-11-31", "from"),
+        ("from=2026-11-01T00:00:00Z", "from"),
+        ("to=2026-W47-6", "to"),
+        ("from=2026-11-22", "from"),
+        ("from=2025-11-20", "from"),
+        ("until=2026-11-01", "until"),
+    ],
+)
+def test_wrong_days_are_named(api: ApiClient, shop: ApiKey, query: str, wrong: str) -> None:
+    assert wrong_fields(api.get(f"/keys/{shop.pk}/usage?{query}")) == {wrong}
+    assert wrong_fields(api.get(f"/usage?{query}")) == {wrong}
+
+
+@pytest.mark.parametrize("interval", ["hour", "minute", "month", ""])
+def test_only_days_are_known(api: ApiClient, shop: ApiKey, interval: str) -> None:
+    answer = api.get(f"/keys/{shop.pk}/usage?interval={interval}")
+    assert wrong_fields(answer) == {"interval"}
+    assert "known by the day" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("query", ["from=0001-01-01&to=0001-12-31", "from=9999-12-01&to=9999-12-31", "from=2025-11-21"])
+def test_days_at_the_ends_of_the_calendar(api: ApiClient, shop: ApiKey, query: str) -> None:
+    assert api.get(f"/keys/{shop.pk}/usage?{query}").status_code == 200
+    assert api.get(f"/usage?{query}").status_code == 200
