@@ -30,6 +30,12 @@ log = structlog.get_logger(__name__)
 THREADS = 16
 AN_ENDPOINT = 4
 A_FAILING_ENDPOINT = 1
+# To all endpoints together whose last answer took longer than this: those of a few tenants, slow by accident or on purpose, must not
+# have every thread and hold up everybody else.
+SLOW_MILLISECONDS = 2000
+SLOW_ENDPOINTS = THREADS // 2
+# So many of them are remembered: each is named in a query.
+MOST_SLOW = 1000
 # A pass goes on while it finds something, so long at most: then another one starts with a fresh look.
 PASS_SECONDS = 60.0
 # How often a pass that waits for answers looks for what came meanwhile.
@@ -38,6 +44,8 @@ LOOK_SECONDS = 0.25
 Post = Callable[[str, bytes, Mapping[str, str]], Answer]
 Clock = Callable[[], datetime]
 
+# Endpoints that were slow the last time, as far as this process knows. Only the thread of the pass touches it.
+_slow: set[uuid.UUID] = set()
 _turn = threading.Lock()
 _asked = threading.Event()
 
@@ -88,13 +96,18 @@ class _Pass:
         if time.monotonic() > self._until:
             return sent
         now = self._clock()
-        full = [pk for pk, count in self._at.items() if count >= AN_ENDPOINT]
+        full = {pk for pk, count in self._at.items() if count >= AN_ENDPOINT}
         free = THREADS - len(self._in_flight)
+        free_for_slow = SLOW_ENDPOINTS - sum(self._at[pk] for pk in _slow)
+        if free_for_slow <= 0:
+            full |= _slow
         for endpoint in queue.endpoints_with_work(now, after=self._after, busy=full, limit=free) if free else []:
             room = min(free - sent, (A_FAILING_ENDPOINT if endpoint.failures else AN_ENDPOINT) - self._at[endpoint.pk])
+            room = min(room, free_for_slow) if endpoint.pk in _slow else room
             for delivery in queue.claim(endpoint, now, room) if room > 0 else []:
                 self._send(pool, delivery)
                 sent += 1
+                free_for_slow -= endpoint.pk in _slow
             self._after = endpoint.pk
         return sent
 
@@ -116,7 +129,18 @@ class _Pass:
         for future in done:
             delivery = self._in_flight.pop(future)
             self._at[delivery.endpoint_id] -= 1
-            queue.note(delivery, future.result(), self._clock())
+            answer = future.result()
+            _remember_pace(delivery.endpoint_id, answer)
+            queue.note(delivery, answer, self._clock())
+
+
+def _remember_pace(endpoint_id: uuid.UUID, answer: Answer) -> None:
+    if answer.milliseconds <= SLOW_MILLISECONDS:
+        _slow.discard(endpoint_id)
+    elif len(_slow) < MOST_SLOW:
+        _slow.add(endpoint_id)
+    else:  # many of them may be gone; those that are not come again
+        _slow.clear()
 
 
 def request_for(endpoint: WebhookEndpoint, event: WebhookEvent, now: datetime) -> tuple[dict[str, str], bytes]:

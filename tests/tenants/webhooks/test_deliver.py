@@ -6,6 +6,7 @@ import json
 import random
 import threading
 import time
+import uuid
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from datetime import timedelta
@@ -542,3 +543,55 @@ def test_two_processes_with_a_real_receiver(acme: Tenant, receiver: Receiver, re
     for subject in range(20):
         told = [json.loads(request.body)["data"] for request in receiver.received]
         assert [data["number"] for data in told if data["id"] == f"key-{subject}"] == [subject, subject + 20, subject + 40]
+
+
+def test_slow_receivers_of_one_tenant_leave_threads_to_others(
+    acme: Tenant, outsiders: Tenant, register: Callable[..., WebhookEndpoint], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even where they answer at last with 200, and so never rest."""
+    slow = [register(f"https://slow{number}.example.com/") for number in range(10)]
+    quick = register("https://quick.example.com/", tenant=outsiders)
+    monkeypatch.setattr(deliver, "_slow", {each.pk for each in slow})
+    for number in range(4):
+        tell(acme, f"{number}")
+    for number in range(30):
+        tell(outsiders, f"other {number}")
+    release, lock = threading.Event(), threading.Lock()
+    hanging: list[str] = []
+    quick_ones: list[str] = []
+    most = 0
+
+    def post(url: str, _body: bytes, _headers: Mapping[str, str]) -> Answer:
+        nonlocal most
+        if url == quick.url:
+            quick_ones.append(url)
+            if len(quick_ones) == 30:
+                release.set()
+            return OK
+        with lock:
+            hanging.append(url)
+            most = max(most, len(hanging))
+        in_time = release.wait(20)
+        with lock:
+            hanging.remove(url)
+        assert in_time, "The slow ones held up the quick one."
+        return Answer(status=200, error="", milliseconds=11_000)
+
+    assert deliver_due(post=post) == 70
+    assert most == deliver.SLOW_ENDPOINTS
+    assert states() == {DeliveryState.DELIVERED: 70}
+
+
+def test_pace_is_remembered_for_some(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deliver, "_slow", set())
+    monkeypatch.setattr(deliver, "MOST_SLOW", 3)
+    ids = [uuid.uuid4() for _ in range(4)]
+    late = Answer(status=200, error="", milliseconds=deliver.SLOW_MILLISECONDS + 1)
+    for pk in ids[:3]:
+        deliver._remember_pace(pk, late)
+    assert deliver._slow == set(ids[:3])
+    deliver._remember_pace(ids[0], OK)
+    assert deliver._slow == set(ids[1:3])
+    for pk in (ids[0], ids[3]):
+        deliver._remember_pace(pk, late)
+    assert len(deliver._slow) <= 3
