@@ -71,7 +71,8 @@ def note_use(found: FoundToken) -> None:
         Token.objects.filter(pk=found.token_id, last_used_at=found.last_used_at).update(last_used_at=now)
         prefix, cached = found.prefix, _cache.get(found.prefix)
         if cached is not None:
-            _cache[prefix] = (cached[0], replace(found, last_used_at=now))
+            # Of what is remembered now: it may be newer than what was found, and say that the token was revoked.
+            _cache[prefix] = (cached[0], replace(cached[1], last_used_at=now))
 
 
 # Which columns are read, in this order: the token's own, then those of its maker, then those of its tenant.

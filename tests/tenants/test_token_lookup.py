@@ -207,3 +207,17 @@ def test_connection_that_broke_while_idle_is_opened_anew(alice: User, settings: 
     finally:
         connection.settings_dict.update(CONN_MAX_AGE=0)
         connection.close()
+
+
+def test_noting_a_use_does_not_bring_back_a_revoked_token(alice: User, settings: Any) -> None:
+    """The row may have been locked by who revoked it: what was read meanwhile is newer than what this request found."""
+    settings.API_TOKEN_CACHE_SECONDS = 2
+    secret = token_for(alice)
+    found = find(secret)
+    token_lookup._cache.clear()
+    Token.objects.update(revoked_at=timezone.now())
+    assert find(secret).is_revoked
+
+    token_lookup.note_use(found)
+
+    assert find(secret).is_revoked
