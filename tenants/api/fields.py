@@ -86,3 +86,7 @@ class Input(serializers.Serializer[Any]):
         if data is not empty and data is not None and not isinstance(data, Mapping):
             raise serializers.ValidationError(_("This has to be an object."))
         return super().run_validation(data)
+
+
+class Nothing(Input):
+    """No field at all: the URL says everything."""
