@@ -8,9 +8,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from keys import selectors, staff_selectors
-from keys.api.staff.base import StateFilter, YesNoFilter
 from keys.models import ApiKey, Status, Tier
-from tenants.api.filters import MomentFilter
+from tenants.api.filters import MomentFilter, StateFilter, YesNoFilter
 from tenants.api.problems import invalid
 
 

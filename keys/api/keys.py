@@ -26,13 +26,12 @@ from keys.api.shapes import (
     RotateInput,
     key_shown,
 )
-from keys.api.staff.base import Nothing
 from keys.models import ApiKey
 from keys.services import api_keys, purchases
 from keys.services.purchases import Bought, Item, UnableToBuyKey, UnfitText, UnknownTier
 from keys.services.refusals import UnableToChangeKey
 from tenants.api import etags, throttling
-from tenants.api.fields import Input
+from tenants.api.fields import Input, Nothing
 from tenants.api.idempotency import idempotent
 from tenants.api.views import ApiView, ListView
 from tenants.models import Scope

@@ -1,12 +1,15 @@
 """Filters of lists, by django-filter. A wrong value is an error that names the parameter, never an empty list."""
 
+from collections.abc import Callable
 from datetime import UTC
 from typing import Any
 
 import django_filters
 from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
 from django.utils.translation import gettext_lazy as _
 from django_filters.rest_framework import DjangoFilterBackend
+from drf_spectacular.utils import extend_schema_field
 
 from tenants.models import AuditEvent
 
@@ -30,6 +33,29 @@ class MomentFilter(django_filters.IsoDateTimeFilter):  # type: ignore[misc]  # a
     """A moment in RFC 3339."""
 
     field_class = MomentField
+
+
+class StateFilter(django_filters.ChoiceFilter):  # type: ignore[misc]  # as above
+    """A word that a function turns into conditions: for what is derived from several columns."""
+
+    def __init__(self, select: Callable[[QuerySet[Any], str], QuerySet[Any]], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.select = select
+
+    def filter(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
+        return self.select(queryset, value) if value else queryset
+
+
+@extend_schema_field({"type": "boolean"})
+class YesNoFilter(django_filters.ChoiceFilter):  # type: ignore[misc]  # as above
+    """``true`` or ``false``. (django-filter's own takes anything else for no filter at all.)"""
+
+    def __init__(self, select: Callable[[QuerySet[Any], bool], QuerySet[Any]], **kwargs: Any) -> None:
+        super().__init__(choices=[("true", _("Yes")), ("false", _("No"))], **kwargs)
+        self.select = select
+
+    def filter(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
+        return self.select(queryset, value == "true") if value else queryset
 
 
 class AuditEventFilter(django_filters.FilterSet):  # type: ignore[misc]  # as above

@@ -20,12 +20,11 @@ from rest_framework.response import Response
 from keys import staff_selectors, values
 from keys.api.staff.base import (
     GatewayRef,
-    Nothing,
     StaffListView,
     StaffView,
-    StateFilter,
     TenantRef,
     TierRef,
+    TierSlugFilter,
     gateway_ref,
     tenant_ref,
     tier_ref,
@@ -33,7 +32,8 @@ from keys.api.staff.base import (
 from keys.api.staff.gateway_keys import GatewayKeyShape, gateway_keys_shown
 from keys.models import ApiKey, Isolation, Status
 from keys.services import api_keys
-from tenants.api.fields import Input, Text
+from tenants.api.fields import Input, Nothing, Text
+from tenants.api.filters import StateFilter
 from tenants.api.idempotency import idempotent
 from tenants.api.problems import Problem, invalid
 from tenants.models import Scope
@@ -106,9 +106,15 @@ class KeyFilter(django_filters.FilterSet):  # type: ignore[misc]  # django-filte
     """Whose, of what kind, how they stand, and where."""
 
     tenant = django_filters.UUIDFilter(field_name="tenant_id", label=gettext_lazy("Id of the tenant"))
-    tier = django_filters.CharFilter(field_name="tier__slug", label=gettext_lazy("Slug of the tier"))
-    isolation = django_filters.ChoiceFilter(field_name="tier__isolation", choices=Isolation.choices)
-    status = StateFilter(lambda rows, status: staff_selectors.api_keys_with_status(rows, status, timezone.now()), choices=Status.choices)
+    tier = TierSlugFilter("tier_id")
+    isolation = django_filters.ChoiceFilter(
+        field_name="tier__isolation", choices=Isolation.choices, label=gettext_lazy("How its tier is kept")
+    )
+    status = StateFilter(
+        lambda rows, status: staff_selectors.api_keys_with_status(rows, status, timezone.now()),
+        choices=Status.choices,
+        label=gettext_lazy("How it stands at this moment"),
+    )
     last_four = django_filters.CharFilter(
         field_name="gateway_key__last_four", max_length=4, label=gettext_lazy("The end of its credential. A whole one goes to /find.")
     )

@@ -14,9 +14,8 @@ from rest_framework.response import Response
 
 from keys.models import Gateway, Tier
 from tenants.api import etags
-from tenants.api.fields import Input
 from tenants.api.pagination import KeysetPagination
-from tenants.api.problems import Problem
+from tenants.api.problems import Problem, invalid
 from tenants.api.views import ApiView
 from tenants.models import Tenant
 
@@ -63,10 +62,6 @@ class StaffListView(StaffView):
         return self.paginate_queryset(self.filter_queryset(self.get_queryset())) or []
 
 
-class Nothing(Input):
-    """No field at all: the URL says everything."""
-
-
 class Identifier(serializers.UUIDField):
     """The id of something, as a text."""
 
@@ -77,24 +72,19 @@ class Identifier(serializers.UUIDField):
         return identifier
 
 
-class StateFilter(django_filters.ChoiceFilter):  # type: ignore[misc]  # django-filter is untyped
-    """A word that a function turns into conditions: for what is derived from several columns."""
+class TierSlugFilter(django_filters.CharFilter):  # type: ignore[misc]  # django-filter is untyped
+    """Rows of one tier, by its slug; ``field_name`` leads to the tier's id. A slug that no tier has is an error."""
 
-    def __init__(self, select: Any, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.select = select
+    def __init__(self, field_name: str) -> None:
+        super().__init__(field_name=field_name, max_length=40, label=gettext_lazy("Slug of the tier"))
 
     def filter(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
-        selected: QuerySet[Any] = self.select(queryset, value) if value else queryset
-        return selected
-
-
-class YesNoFilter(StateFilter):
-    """``true`` or ``false``. (A boolean filter would take anything else for no filter at all.)"""
-
-    def __init__(self, select: Any, **kwargs: Any) -> None:
-        choices = [("true", gettext_lazy("Yes")), ("false", gettext_lazy("No"))]
-        super().__init__(lambda queryset, value: select(queryset, value == "true"), choices=choices, **kwargs)
+        if not value:
+            return queryset
+        tier_id = Tier.objects.filter(slug=value).values_list("pk", flat=True).first()
+        if tier_id is None:
+            raise invalid("tier", _("There is no tier “%(slug)s”.") % {"slug": value})
+        return queryset.filter(**{self.field_name: tier_id})
 
 
 # --- Things that others name ----------------------------------------------------------------------------------------------------

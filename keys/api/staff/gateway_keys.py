@@ -17,10 +17,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from keys import staff_selectors
-from keys.api.staff.base import GatewayRef, StaffListView, StaffView, StateFilter, TierRef, gateway_ref, tier_ref
+from keys.api.staff.base import GatewayRef, StaffListView, StaffView, TierRef, TierSlugFilter, gateway_ref, tier_ref
 from keys.models import GatewayKey, KeyRole
 from keys.services import pools
 from tenants.api.fields import Input, Whole
+from tenants.api.filters import StateFilter
 from tenants.api.idempotency import idempotent
 from tenants.models import Scope
 
@@ -114,8 +115,8 @@ class GatewayKeyFilter(django_filters.FilterSet):  # type: ignore[misc]  # djang
     """Where, of which tier, for what, and how they stand."""
 
     gateway = django_filters.UUIDFilter(field_name="gateway_id", label=gettext_lazy("Id of the gateway"))
-    tier = django_filters.CharFilter(field_name="usage_plan__tier__slug", label=gettext_lazy("Slug of the tier"))
-    role = django_filters.ChoiceFilter(choices=KeyRole.choices)
+    tier = TierSlugFilter("usage_plan__tier_id")
+    role = django_filters.ChoiceFilter(choices=KeyRole.choices, label=gettext_lazy("What it is for"))
     state = StateFilter(
         lambda rows, state: staff_selectors.gateway_keys_in_state(rows, state, timezone.now()),
         choices=STATES,

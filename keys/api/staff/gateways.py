@@ -17,11 +17,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from keys import staff_selectors
-from keys.api.staff.base import LARGEST_INTEGER, GatewayRef, Nothing, StaffListView, StaffView, YesNoFilter, gateway_ref
+from keys.api.staff.base import LARGEST_INTEGER, GatewayRef, StaffListView, StaffView, gateway_ref
 from keys.models import Gateway, Stage
 from keys.models.gateway import AWS_KEY_CAP
 from keys.services import gateways
-from tenants.api.fields import Input, Text, Whole, YesNo
+from tenants.api.fields import Input, Nothing, Text, Whole, YesNo
+from tenants.api.filters import YesNoFilter
 from tenants.api.idempotency import idempotent
 from tenants.models import Scope
 
@@ -166,8 +167,8 @@ class StageInput(Input):
 class GatewayFilter(django_filters.FilterSet):  # type: ignore[misc]  # django-filter is untyped
     """Where, and whether they take keys."""
 
-    account_id = django_filters.CharFilter(label=gettext_lazy("AWS account"))
-    region = django_filters.CharFilter(label=gettext_lazy("As us-east-1"))
+    account_id = django_filters.CharFilter(max_length=12, label=gettext_lazy("AWS account"))
+    region = django_filters.CharFilter(max_length=32, label=gettext_lazy("As us-east-1"))
     accepts_keys = YesNoFilter(lambda rows, yes: rows.filter(accepts_keys=yes), label=gettext_lazy("Takes new keys"))
 
     class Meta:

@@ -4,16 +4,18 @@ from collections.abc import Collection
 from typing import Any
 
 import django_filters
+from django import forms
 from django.db.models import Count, Exists, OuterRef, QuerySet
 from django.utils.translation import gettext_lazy
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from keys import staff_selectors
-from keys.api.staff.base import GatewayRef, StaffListView, StateFilter, gateway_ref
+from keys.api.staff.base import GatewayRef, StaffListView, gateway_ref
 from keys.models import Finding, FindingKind, ReconcileRun
+from tenants.api.filters import StateFilter
 from tenants.models import Scope
 
 OUTCOMES = [
@@ -104,11 +106,21 @@ def _with_outcome(runs: QuerySet[ReconcileRun], outcome: str) -> QuerySet[Reconc
     }[outcome]
 
 
+@extend_schema_field({"type": "integer", "minimum": 1, "maximum": 2**63 - 1})
+class RowNumberFilter(django_filters.Filter):  # type: ignore[misc]  # django-filter is untyped
+    """The id of a row that is counted, not one of chance."""
+
+    field_class = forms.IntegerField
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(min_value=1, max_value=2**63 - 1, **kwargs)
+
+
 class ReconcileRunFilter(django_filters.FilterSet):  # type: ignore[misc]  # django-filter is untyped
     """Where, and how they ended."""
 
     gateway = django_filters.UUIDFilter(field_name="gateway_id", label=gettext_lazy("Id of the gateway"))
-    outcome = StateFilter(_with_outcome, choices=OUTCOMES)
+    outcome = StateFilter(_with_outcome, choices=OUTCOMES, label=gettext_lazy("How it ended"))
 
     class Meta:
         model = ReconcileRun
@@ -119,9 +131,9 @@ class FindingFilter(django_filters.FilterSet):  # type: ignore[misc]  # as above
     """Where, of which kind, and what became of them."""
 
     gateway = django_filters.UUIDFilter(field_name="gateway_id", label=gettext_lazy("Id of the gateway"))
-    run = django_filters.NumberFilter(field_name="run_id", min_value=1, max_value=2**63 - 1, label=gettext_lazy("Id of the reconcile run"))
-    kind = django_filters.ChoiceFilter(choices=FindingKind.choices)
-    state = StateFilter(staff_selectors.findings_in_state, choices=STATES)
+    run = RowNumberFilter(field_name="run_id", label=gettext_lazy("Id of the reconcile run"))
+    kind = django_filters.ChoiceFilter(choices=FindingKind.choices, label=gettext_lazy("How the two differ"))
+    state = StateFilter(staff_selectors.findings_in_state, choices=STATES, label=gettext_lazy("What became of it"))
 
     class Meta:
         model = Finding

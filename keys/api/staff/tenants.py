@@ -14,9 +14,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from keys import staff_selectors
-from keys.api.staff.base import Nothing, StaffListView, StaffView, YesNoFilter
+from keys.api.staff.base import StaffListView, StaffView
 from keys.services import tenants
-from tenants.api.fields import Input, Text
+from tenants.api.fields import Input, Nothing, Text
+from tenants.api.filters import YesNoFilter
 from tenants.api.idempotency import idempotent
 from tenants.models import Membership, Scope, Tenant
 from tenants.selectors import member_counts

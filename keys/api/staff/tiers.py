@@ -1,5 +1,6 @@
 """``/staff/tiers``: what is sold, its limits, and where it is served."""
 
+import math
 import uuid
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
@@ -13,23 +14,25 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from keys import selectors, staff_selectors
-from keys.api.staff.base import LARGEST_INTEGER, GatewayRef, Identifier, Nothing, StaffListView, StaffView, YesNoFilter, gateway_ref
+from keys.api.staff.base import LARGEST_INTEGER, GatewayRef, Identifier, StaffListView, StaffView, gateway_ref
 from keys.models import Isolation, QuotaPeriod, Stage, Tier, UsagePlan
 from keys.services import catalog
 from keys.services.pools import LARGEST_POOL
 from tenants.api import etags
-from tenants.api.fields import Input, Text, Whole
+from tenants.api.fields import Input, Nothing, Text, Whole
+from tenants.api.filters import YesNoFilter
 from tenants.api.idempotency import idempotent
 from tenants.api.problems import invalid
 from tenants.models import Scope
 
 
+@extend_schema_field({"type": "number", "format": "double", "minimum": 0.001, "maximum": 9_999_999, "multipleOf": 0.001})
 class Rate(serializers.DecimalField):
     """Requests a second: a number with at most three decimal places."""
 
@@ -39,7 +42,9 @@ class Rate(serializers.DecimalField):
     def to_internal_value(self, data: Any) -> Decimal:
         if isinstance(data, bool) or not isinstance(data, int | float):
             self.fail("invalid")
-        return super().to_internal_value(repr(data))
+        # 1001 * 0.001 is 1.0009999999999999 as a binary number: what stands beside a thousandth by so little is meant to be it.
+        nearest = round(data, 3)
+        return super().to_internal_value(repr(nearest if math.isclose(nearest, data, rel_tol=1e-12) else data))
 
 
 class StaffTierShape(serializers.Serializer[Any]):
@@ -183,7 +188,7 @@ class TierPreviewsShape(serializers.Serializer[Any]):
 class TierFilter(django_filters.FilterSet):  # type: ignore[misc]  # django-filter is untyped
     """Of which kind, and whether they are for sale."""
 
-    isolation = django_filters.ChoiceFilter(choices=Isolation.choices)
+    isolation = django_filters.ChoiceFilter(choices=Isolation.choices, label=gettext_lazy("How its tenants are kept apart"))
     retired = YesNoFilter(lambda tiers, yes: tiers.filter(retired_at__isnull=not yes), label=gettext_lazy("Closed to buyers"))
 
     class Meta:

@@ -11,8 +11,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from keys import staff_selectors
-from keys.api.staff.base import GatewayRef, StaffListView, StateFilter, TierRef, gateway_ref, tier_ref
+from keys.api.staff.base import GatewayRef, StaffListView, TierRef, TierSlugFilter, gateway_ref, tier_ref
 from keys.models import UsagePlan
+from tenants.api.filters import StateFilter
 from tenants.models import Scope
 
 STATES = [
@@ -69,7 +70,7 @@ def _in_state(plans: QuerySet[UsagePlan], state: str) -> QuerySet[UsagePlan]:
 class UsagePlanFilter(django_filters.FilterSet):  # type: ignore[misc]  # django-filter is untyped
     """Of which tier, where, and how they stand."""
 
-    tier = django_filters.CharFilter(field_name="tier__slug", label=gettext_lazy("Slug of the tier"))
+    tier = TierSlugFilter("tier_id")
     gateway = django_filters.UUIDFilter(field_name="gateway_id", label=gettext_lazy("Id of the gateway"))
     state = StateFilter(_in_state, choices=STATES, label=gettext_lazy("How it stands"))
 

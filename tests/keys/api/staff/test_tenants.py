@@ -129,11 +129,11 @@ def test_usage_by_tier_and_by_tenant(staff: ApiClient, acme: Tenant, outsiders: 
 
     days = "from=2026-11-01&to=2026-11-02"
     totals = staff.get(f"/staff/usage?{days}").json()
-    assert (totals["from"], totals["to"], totals["requests"]) == ("2026-11-01", "2026-11-02", 288)
-    assert {row["tier"]["slug"]: row["requests"] for row in totals["tiers"]} == {"test": 215, "gold": 3, "free": 70}
+    assert (totals["from"], totals["to"], totals["used"]) == ("2026-11-01", "2026-11-02", 288)
+    assert {row["tier"]["slug"]: row["used"] for row in totals["tiers"]} == {"test": 215, "gold": 3, "free": 70}
     rows = {row["tenant"]["name"]: row for row in staff.get(f"/staff/usage/tenants?{days}").json()["data"]}
-    assert (rows["Acme"]["requests"], rows["Outsiders"]["requests"]) == (18, 200)
-    assert [(each["tier"], each["requests"]) for each in rows["Acme"]["tiers"]] == [("gold", 3), ("test", 15)]
+    assert (rows["Acme"]["used"], rows["Outsiders"]["used"]) == (18, 200)
+    assert [(each["tier"], each["used"]) for each in rows["Acme"]["tiers"]] == [("gold", 3), ("test", 15)]
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_wrong_days_are_named(staff: ApiClient, query: str, field: str) -> None:
 def test_usage_of_the_month_by_default(staff: ApiClient) -> None:
     today = timezone.now().astimezone(UTC).date()
     shown = staff.get("/staff/usage").json()
-    assert (shown["from"], shown["to"], shown["requests"]) == (str(today.replace(day=1)), str(today), 0)
+    assert (shown["from"], shown["to"], shown["used"]) == (str(today.replace(day=1)), str(today), 0)
 
 
 # --- Drift
