@@ -96,6 +96,8 @@ class GatewayKey(Synced):
             ),
         ]
         indexes = [
+            # With the id: lists go on from a row, also among thousands that were made at the same moment.
+            models.Index(fields=["-created_at", "-id"], name="gateway_key_newest_first"),
             models.Index(
                 fields=["gateway", "priority", "changed_at"],
                 condition=Q(synced_revision__lt=F("revision"), removed_at=None),

@@ -106,7 +106,6 @@ def _with_outcome(runs: QuerySet[ReconcileRun], outcome: str) -> QuerySet[Reconc
     }[outcome]
 
 
-@extend_schema_field({"type": "integer", "minimum": 1, "maximum": 2**63 - 1})
 class RowNumberFilter(django_filters.Filter):  # type: ignore[misc]  # django-filter is untyped
     """The id of a row that is counted, not one of chance."""
 
@@ -114,6 +113,8 @@ class RowNumberFilter(django_filters.Filter):  # type: ignore[misc]  # django-fi
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(min_value=1, max_value=2**63 - 1, **kwargs)
+        label = str(kwargs.get("label", ""))
+        extend_schema_field({"type": "integer", "minimum": 1, "maximum": 2**63 - 1, "description": label})(self)
 
 
 class ReconcileRunFilter(django_filters.FilterSet):  # type: ignore[misc]  # django-filter is untyped
