@@ -32,9 +32,9 @@ from tenants.api.webhook_shapes import (
 )
 from tenants.models import EventType, Scope, WebhookDelivery, WebhookEndpoint
 from tenants.webhooks import endpoints, selectors
-from tenants.webhooks.endpoints import UnableToChangeWebhook
+from tenants.webhooks.endpoints import UnableToChangeWebhook, UnfitField
 
-REFUSALS: Mapping[type[Exception], str] = {UnableToChangeWebhook: "refused"}
+REFUSALS: Mapping[type[Exception], str] = {UnfitField: "invalid-fields", UnableToChangeWebhook: "refused"}
 
 
 class NewestIdFirst(KeysetPagination):

@@ -34,6 +34,10 @@ class UnableToChangeWebhook(Exception):
         self.field = field
 
 
+class UnfitField(UnableToChangeWebhook):
+    """An input that can never be taken, whatever the state of things; ``field`` names it."""
+
+
 class AlreadyRegistered(UnableToChangeWebhook):
     """The webhook with the id that was given exists: a form was sent twice."""
 
@@ -236,7 +240,7 @@ def _checked_url(url: str) -> str:
     try:
         read_url(url)
     except BadUrl as error:
-        raise UnableToChangeWebhook(str(error), field="url") from error
+        raise UnfitField(str(error), field="url") from error
     return url
 
 
@@ -245,9 +249,9 @@ def _checked_types(types: Sequence[str]) -> list[str]:
     unknown = sorted(str(each) for each in set(types) - set(known))
     if unknown:
         message = _("%(unknown)s is not a type of event that can be asked for. There are: %(known)s.")
-        raise UnableToChangeWebhook(message % {"unknown": unknown[0][:50], "known": ", ".join(known)}, field="types")
+        raise UnfitField(message % {"unknown": unknown[0][:50], "known": ", ".join(known)}, field="types")
     if not types:
-        raise UnableToChangeWebhook(_("Choose at least one type of event."), field="types")
+        raise UnfitField(_("Choose at least one type of event."), field="types")
     return [each for each in known if each in types]
 
 
@@ -255,5 +259,5 @@ def _checked_description(description: str) -> str:
     description = description.strip()
     if len(description) > LONGEST_DESCRIPTION:
         message = _("The description can have %(most)d characters at most.") % {"most": LONGEST_DESCRIPTION}
-        raise UnableToChangeWebhook(message, field="description")
+        raise UnfitField(message, field="description")
     return description
