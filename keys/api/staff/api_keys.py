@@ -29,6 +29,7 @@ from keys.api.staff.base import (
     tenant_ref,
     tier_ref,
 )
+from keys.api.staff.examples import with_example
 from keys.api.staff.gateway_keys import GatewayKeyShape, gateway_keys_shown
 from keys.models import ApiKey, Isolation, Status
 from keys.services import api_keys
@@ -41,6 +42,7 @@ from tenants.models import Scope
 HOLDERS_SHOWN = 100
 
 
+@with_example
 class StaffKeyShape(serializers.Serializer[Any]):
     """An API key as staff see it, without its credential."""
 
@@ -84,12 +86,14 @@ def staff_key_shown(api_key: ApiKey, now: datetime) -> dict[str, Any]:
     }
 
 
+@with_example
 class CredentialInput(Input):
     """A credential as somebody sent it in."""
 
     credential = Text(max_length=200, help_text="Whole. It is hashed and looked up, and kept nowhere.")
 
 
+@with_example
 class FoundShape(serializers.Serializer[Any]):
     """What a credential belongs to."""
 

@@ -11,10 +11,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from keys.api.staff.base import StaffListView, TenantRef, tenant_ref
+from keys.api.staff.examples import with_example
 from tenants.api.filters import AuditEventFilter
 from tenants.models import AuditEvent, Scope
 
 
+@with_example
 class StaffAuditEventShape(serializers.Serializer[Any]):
     """One thing that somebody did, with everything that is known of it."""
 

@@ -18,6 +18,7 @@ from rest_framework.response import Response
 
 from keys import staff_selectors
 from keys.api.staff.base import GatewayRef, StaffListView, StaffView, TierRef, TierSlugFilter, gateway_ref, tier_ref
+from keys.api.staff.examples import with_example
 from keys.models import GatewayKey, KeyRole
 from keys.services import pools
 from tenants.api.fields import Input, Whole
@@ -37,6 +38,7 @@ STATES = [
 ]
 
 
+@with_example
 class GatewayKeyShape(serializers.Serializer[Any]):
     """One key of API Gateway, without its value."""
 
@@ -100,6 +102,7 @@ def _shown(key: GatewayKey, now: datetime, *, load: int, former: int) -> dict[st
     }
 
 
+@with_example
 class Replacement(Input):
     """How to replace a pool key."""
 

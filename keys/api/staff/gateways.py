@@ -18,6 +18,7 @@ from rest_framework.response import Response
 
 from keys import staff_selectors
 from keys.api.staff.base import LARGEST_INTEGER, GatewayRef, StaffListView, StaffView, gateway_ref
+from keys.api.staff.examples import with_example
 from keys.models import Gateway, Stage
 from keys.models.gateway import AWS_KEY_CAP
 from keys.services import gateways
@@ -42,6 +43,7 @@ class BreakerShape(serializers.Serializer[Any]):
     resume_at = serializers.DateTimeField(allow_null=True, help_text="Until when it is left alone; null while closed.")
 
 
+@with_example
 class StaffGatewayShape(serializers.Serializer[Any]):
     """API Gateway in one AWS account and Region. Its ETag stands for what PATCH changes."""
 
@@ -102,6 +104,7 @@ def gateway_version(gateway: Gateway) -> dict[str, Any]:
     }
 
 
+@with_example
 class StaffGatewayChange(Input):
     """What can be changed of a gateway."""
 
@@ -111,6 +114,7 @@ class StaffGatewayChange(Input):
     accepts_keys = YesNo(required=False, help_text="False: no new keys are made here; those it holds go on working.")
 
 
+@with_example
 class StaffGatewayInput(Input):
     """A gateway to register. Account and Region are chosen for good."""
 
@@ -121,6 +125,7 @@ class StaffGatewayInput(Input):
     propagation_seconds = Whole(min_value=0, max_value=LARGEST_INTEGER, default=60)
 
 
+@with_example
 class StageShape(serializers.Serializer[Any]):
     """A deployed stage of a REST API: where tenants call."""
 
@@ -148,6 +153,7 @@ _URL = URLValidator(schemes=["https", "http"], message=gettext_lazy("Give a whol
 _PATH = RegexValidator(r"^/", gettext_lazy("Begin the path with a slash, as /api."))
 
 
+@with_example
 class StageChange(Input):
     """What can be changed of a stage: the pages show it at once."""
 
@@ -155,6 +161,7 @@ class StageChange(Input):
     test_path = Text(max_length=200, validators=[_PATH], required=False, help_text="A GET that needs a key.")
 
 
+@with_example
 class StageInput(Input):
     """A stage to register. Nothing is sent to AWS; tiers can then serve it."""
 

@@ -13,6 +13,7 @@ from rest_framework.response import Response
 
 from keys import staff_selectors
 from keys.api.staff.base import StaffListView, StaffView, TierRef, tier_ref
+from keys.api.staff.examples import with_example
 from keys.models import Isolation, Tier
 from keys.services import pools
 from tenants.api.fields import Input, Whole
@@ -21,6 +22,7 @@ from tenants.api.problems import invalid
 from tenants.models import Scope
 
 
+@with_example
 class PoolShape(serializers.Serializer[Any]):
     """A pooled tier's set of gateway keys. It goes by the id of its tier."""
 
@@ -45,18 +47,21 @@ class PoolKeyShape(serializers.Serializer[Any]):
     load = serializers.IntegerField(help_text="API keys that stand on it.")
 
 
+@with_example
 class PoolDetailShape(PoolShape):
     """A pool with the load of each of its keys."""
 
     keys = PoolKeyShape(many=True, help_text="By position.")
 
 
+@with_example
 class PoolSize(Input):
     """How large a pool shall be."""
 
     size = Whole(min_value=1, max_value=pools.LARGEST_POOL)
 
 
+@with_example
 class ResizePreviewShape(serializers.Serializer[Any]):
     """What resizing a pool will do."""
 

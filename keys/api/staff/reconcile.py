@@ -14,6 +14,7 @@ from rest_framework.response import Response
 
 from keys import staff_selectors
 from keys.api.staff.base import GatewayRef, StaffListView, gateway_ref
+from keys.api.staff.examples import with_example
 from keys.models import Finding, FindingKind, ReconcileRun
 from tenants.api.filters import StateFilter
 from tenants.models import Scope
@@ -27,6 +28,7 @@ OUTCOMES = [
 STATES = [("open", gettext_lazy("Open")), ("quarantine", gettext_lazy("In quarantine")), ("resolved", gettext_lazy("Resolved"))]
 
 
+@with_example
 class ReconcileRunShape(serializers.Serializer[Any]):
     """One comparison of everything on a gateway."""
 
@@ -57,6 +59,7 @@ def run_shown(run: ReconcileRun, findings: int) -> dict[str, Any]:
     }
 
 
+@with_example
 class FindingShape(serializers.Serializer[Any]):
     """One difference between a gateway and the database, and what was done about it."""
 

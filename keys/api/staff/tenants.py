@@ -15,6 +15,7 @@ from rest_framework.response import Response
 
 from keys import staff_selectors
 from keys.api.staff.base import StaffListView, StaffView
+from keys.api.staff.examples import with_example
 from keys.services import tenants
 from tenants.api.fields import Input, Nothing, Text
 from tenants.api.filters import YesNoFilter
@@ -24,6 +25,7 @@ from tenants.selectors import member_counts
 from tenants.services.tenants import LONGEST_NAME, UnableToRenameTenant, rename_tenant
 
 
+@with_example
 class StaffTenantShape(serializers.Serializer[Any]):
     """A tenant as staff see it. Its ETag stands for its name and `suspended_at`."""
 
@@ -57,12 +59,14 @@ def tenant_version(tenant: Tenant) -> dict[str, Any]:
     return {"id": tenant.pk, "name": tenant.name, "created_at": tenant.created_at, "suspended_at": tenant.suspended_at}
 
 
+@with_example
 class StaffTenantChange(Input):
     """What can be changed of a tenant."""
 
     name = Text(max_length=LONGEST_NAME, required=False)
 
 
+@with_example
 class SuspensionInput(Input):
     """Why a tenant is suspended."""
 

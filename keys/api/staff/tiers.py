@@ -21,6 +21,7 @@ from rest_framework.response import Response
 
 from keys import selectors, staff_selectors
 from keys.api.staff.base import LARGEST_INTEGER, GatewayRef, Identifier, StaffListView, StaffView, gateway_ref
+from keys.api.staff.examples import with_example
 from keys.models import Isolation, QuotaPeriod, Stage, Tier, UsagePlan
 from keys.services import catalog
 from keys.services.pools import LARGEST_POOL
@@ -47,6 +48,7 @@ class Rate(serializers.DecimalField):
         return super().to_internal_value(repr(nearest if math.isclose(nearest, data, rel_tol=1e-12) else data))
 
 
+@with_example
 class StaffTierShape(serializers.Serializer[Any]):
     """A tier as staff see it. Its ETag stands for what PATCH changes and for `retired_at`."""
 
@@ -116,6 +118,7 @@ def tier_version(tier: Tier) -> dict[str, Any]:
 _QUOTA_HELP = "With its period: both, or neither."
 
 
+@with_example
 class StaffTierChange(Input):
     """What can be changed of a tier. Its pool is resized at /staff/pools."""
 
@@ -133,6 +136,7 @@ class StaffTierChange(Input):
     stages = serializers.ListField(child=Identifier(), min_length=1, max_length=1000, required=False)
 
 
+@with_example
 class StaffTierInput(StaffTierChange):
     """A tier to put up for sale."""
 
@@ -179,6 +183,7 @@ class TierPreviewShape(serializers.Serializer[Any]):
     seconds = serializers.IntegerField(help_text="About how long it takes: API Gateway lets one usage plan be changed every 20 seconds.")
 
 
+@with_example
 class TierPreviewsShape(serializers.Serializer[Any]):
     """What a change of a tier's limits will do."""
 

@@ -11,6 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from keys.api.staff.base import StaffListView, StaffView
+from keys.api.staff.examples import with_example
 from tenants.api.fields import Input, Moment, Several, Text
 from tenants.api.idempotency import idempotent
 from tenants.api.shapes import NewTokenShape, TokenShape, token_shown
@@ -19,6 +20,7 @@ from tenants.rights import STAFF_SCOPES
 from tenants.services.tokens import UnableToMakeToken, make_token, revoke_token
 
 
+@with_example
 class StaffTokenInput(Input):
     """A token to make."""
 

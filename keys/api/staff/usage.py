@@ -12,6 +12,7 @@ from rest_framework.response import Response
 from keys import staff_selectors
 from keys.api.days import DAYS, days_of
 from keys.api.staff.base import StaffListView, StaffView, TenantRef, TierRef, tenant_ref, tier_ref
+from keys.api.staff.examples import with_example
 from keys.models import Isolation, Tier
 from keys.staff_selectors import TierUsage
 from tenants.models import Scope, Tenant
@@ -26,6 +27,7 @@ class TierUsageShape(serializers.Serializer[Any]):
     read_at = serializers.DateTimeField(allow_null=True, help_text="When the latest of it was read: API Gateway is late by up to an hour.")
 
 
+@with_example
 class StaffUsageShape(serializers.Serializer[Any]):
     """Requests over some UTC days."""
 
@@ -48,6 +50,7 @@ class OwnUsageShape(serializers.Serializer[Any]):
     read_at = serializers.DateTimeField(allow_null=True)
 
 
+@with_example
 class TenantUsageShape(serializers.Serializer[Any]):
     """Requests of one tenant."""
 

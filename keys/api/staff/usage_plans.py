@@ -12,6 +12,7 @@ from rest_framework.response import Response
 
 from keys import staff_selectors
 from keys.api.staff.base import GatewayRef, StaffListView, TierRef, TierSlugFilter, gateway_ref, tier_ref
+from keys.api.staff.examples import with_example
 from keys.models import UsagePlan
 from tenants.api.filters import StateFilter
 from tenants.models import Scope
@@ -23,6 +24,7 @@ STATES = [
 ]
 
 
+@with_example
 class UsagePlanShape(serializers.Serializer[Any]):
     """A tier on one gateway."""
 
