@@ -28,7 +28,16 @@ TAGS = [
     {"name": "Webhooks", "description": "Being told of what happens to keys."},
     {"name": "Tokens", "description": "Secrets for this API itself."},
     {"name": "Organisation", "description": "The organisation, its people, and what was done."},
-    {"name": "Staff", "description": "For those who run the portal."},
+    {"name": "Staff: tiers", "description": "What is sold, and whether API Gateway enforces it so."},
+    {"name": "Staff: gateways", "description": "AWS accounts and Regions: how they do, and where tenants call."},
+    {"name": "Staff: pools", "description": "Shared gateway keys of pooled tiers, and how they are loaded."},
+    {"name": "Staff: gateway keys", "description": "What exists, or shall exist, in API Gateway."},
+    {"name": "Staff: tenants", "description": "The organisations that buy."},
+    {"name": "Staff: keys", "description": "API keys of all tenants."},
+    {"name": "Staff: drift", "description": "What comparing gateways with the database found."},
+    {"name": "Staff: usage", "description": "Calls by tier and by tenant."},
+    {"name": "Staff: audit trail", "description": "Who did what."},
+    {"name": "Staff: tokens", "description": "Your own secrets for these endpoints."},
 ]
 
 SETTINGS: dict[str, Any] = {
