@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from django.db import connection
 from django.db.models import QuerySet
 from django.http import Http404
 
@@ -60,8 +61,25 @@ def row_of(api_key: ApiKey) -> Row:
 
 
 def endpoint_urls(rows: Iterable[Row]) -> dict[tuple[uuid.UUID, uuid.UUID], str]:
-    """Where calls go, by tier and gateway, for all the rows in one query: what ``selectors.endpoint_of`` says."""
-    served = Tier.stages.through.objects.filter(tier_id__in={row["tier_id"] for row in rows})
-    # Where a tier serves several stages of a gateway, the first one by these is the last to be put in.
-    served = served.order_by("-stage__rest_api_id", "-stage__name")
-    return {(tier, gateway): url for tier, gateway, url in served.values_list("tier_id", "stage__gateway_id", "stage__invoke_url")}
+    """Where calls go, by tier and gateway, for all the rows in one query: what ``selectors.endpoint_of`` says.
+
+    Written out, since the ORM takes as long to build this query as the rest of a page takes.
+    """
+    tiers = list({row["tier_id"] for row in rows})
+    if not tiers:
+        return {}
+    sql = _ENDPOINTS.format(", ".join(["%s"] * len(tiers)))
+    with connection.cursor() as cursor:
+        cursor.execute(sql, [_TIER_ID.get_db_prep_value(tier, connection) for tier in tiers])
+        found = cursor.fetchall()
+    return {(_TIER_ID.to_python(tier), _TIER_ID.to_python(gateway)): url for tier, gateway, url in found}
+
+
+_TIER_ID = Tier._meta.pk
+# Where a tier serves several stages of a gateway, the first one by these is the last to be put in.
+_ENDPOINTS = """
+    SELECT served.tier_id, stage.gateway_id, stage.invoke_url
+    FROM keys_tier_stages served JOIN keys_stage stage ON stage.id = served.stage_id
+    WHERE served.tier_id IN ({})
+    ORDER BY stage.rest_api_id DESC, stage.name DESC
+"""
