@@ -13,7 +13,7 @@ from keys.models import QuotaPeriod, Status, Tier
 from keys.selectors import PeriodUsage
 from keys.services.api_keys import LONGEST_GRACE
 from keys.services.purchases import LONGEST_DESCRIPTION, LONGEST_NAME, MOST_ITEMS
-from tenants.api.fields import Input, Text, Whole
+from tenants.api.fields import Input, Several, Text, Whole
 
 _ID = "5d0f6a3e-3c0a-4a7e-9c55-0a2f3f1f7f10"
 _TIER = {
@@ -217,7 +217,7 @@ def _status(row: Row, now: datetime) -> str:
 class BatchInput(Input):
     """Keys to buy."""
 
-    items = serializers.ListField(child=KeyInput(), min_length=1, max_length=MOST_ITEMS, help_text=f"1 to {MOST_ITEMS}.")
+    items = Several(child=KeyInput(), min_length=1, max_length=MOST_ITEMS, help_text=f"1 to {MOST_ITEMS}.")
 
 
 class ItemErrorShape(serializers.Serializer[Any]):

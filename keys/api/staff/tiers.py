@@ -26,7 +26,7 @@ from keys.models import Isolation, QuotaPeriod, Stage, Tier, UsagePlan
 from keys.services import catalog
 from keys.services.pools import LARGEST_POOL
 from tenants.api import etags
-from tenants.api.fields import Input, Nothing, Text, Whole
+from tenants.api.fields import Input, Nothing, Several, Text, Whole
 from tenants.api.filters import YesNoFilter
 from tenants.api.idempotency import idempotent
 from tenants.api.problems import invalid
@@ -133,7 +133,7 @@ class StaffTierChange(Input):
     throttle_burst = Whole(min_value=1, max_value=10_000_000, required=False)
     quota_limit = Whole(min_value=1, max_value=LARGEST_INTEGER, allow_null=True, required=False, help_text=_QUOTA_HELP)
     quota_period = serializers.ChoiceField(choices=QuotaPeriod.choices, allow_null=True, required=False)
-    stages = serializers.ListField(child=Identifier(), min_length=1, max_length=1000, required=False)
+    stages = Several(child=Identifier(), min_length=1, max_length=1000, required=False)
 
 
 @with_example
@@ -154,7 +154,7 @@ class StaffTierInput(StaffTierChange):
     throttle_burst = Whole(min_value=1, max_value=10_000_000)
     quota_limit = Whole(min_value=1, max_value=LARGEST_INTEGER, allow_null=True, default=None, help_text=_QUOTA_HELP)
     quota_period = serializers.ChoiceField(choices=QuotaPeriod.choices, allow_null=True, default=None)
-    stages = serializers.ListField(child=Identifier(), min_length=1, max_length=1000)
+    stages = Several(child=Identifier(), min_length=1, max_length=1000)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """What belongs together."""

@@ -93,3 +93,17 @@ def test_audit_trail_tells_what_members_did(api: ApiClient, acme: Tenant, alice:
     newest = api.get("/audit-events").json()["data"][0]
     assert (newest["actor"], newest["action"]) == ("alice@example.com", "token.made")
     assert newest["details"] == {"scopes": ["keys:read"], "expires_at": None}
+
+
+@pytest.mark.parametrize(
+    "items",
+    [[{}] * 300_000, [0] * 500_000, [{str(number): 0 for number in range(100)}] * 900],
+    ids=["empty items", "numbers", "unknown fields"],
+)
+def test_large_wrong_batches_get_small_answers_soon(api: ApiClient, items: Any) -> None:
+    sent = json.dumps({"items": items}, separators=(",", ":")).encode()
+    started = time.process_time()
+    answer = api.post("/keys/batch", sent)
+    assert answer.status_code == 400
+    assert len(answer.content) < 50_000
+    assert time.process_time() - started < 2.0
