@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
@@ -12,6 +13,15 @@ from django.views.decorators.http import require_safe
 # The form of an invoke URL; a tenant's own stands on the page of their key.
 EXAMPLE_URL = "https://abc123.execute-api.eu-central-1.amazonaws.com/prod/api"
 FORMULA = "wait = random(0, min(20 s, 0.25 s * 2 ** attempt))"
+# A receiver's check, with nothing to install.
+VERIFY = """\
+import base64, hashlib, hmac
+
+def is_ours(secret: str, headers: dict[str, str], body: bytes) -> bool:
+    signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
+    key = base64.b64decode(secret.removeprefix("whsec_"))
+    right = "v1," + base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()
+    return any(hmac.compare_digest(right.encode(), each.encode()) for each in headers["webhook-signature"].split())"""
 LANGUAGES = (("curl", "curl"), ("python", "Python"), ("javascript", "JavaScript"), ("go", "Go"))
 
 
@@ -101,8 +111,19 @@ def first_call(url: str) -> str:
     return f'curl -i -H "X-Api-Key: $API_KEY" \\\n  {url}'
 
 
+def automate() -> str:
+    return f'curl -H "Authorization: Bearer $TOLLGATE_TOKEN" \\\n  {settings.PORTAL_URL}/api/v1/keys'
+
+
 @require_safe
 def docs(request: HttpRequest) -> HttpResponse:
     """``/docs/``."""
-    context = {"answers": REFUSALS, "formula": FORMULA, "first_call": first_call(EXAMPLE_URL), "snippets": snippets(EXAMPLE_URL)}
+    context = {
+        "answers": REFUSALS,
+        "formula": FORMULA,
+        "first_call": first_call(EXAMPLE_URL),
+        "snippets": snippets(EXAMPLE_URL),
+        "automate": automate(),
+        "verify": VERIFY,
+    }
     return render(request, "portal/docs/index.html", context)
