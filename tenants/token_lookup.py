@@ -81,7 +81,6 @@ _OWN = ("pk", "name", "sha256", "scopes", "revoked_at", "expires_at", "last_used
 _NEEDED = {"id", "email", "is_staff", "is_active", "is_superuser"}
 _OF_USER = tuple(field.attname for field in User._meta.concrete_fields if field.attname in _NEEDED)  # in the order that from_db expects
 _OF_TENANT = tuple(field.attname for field in Tenant._meta.concrete_fields)
-_MEMBERSHIP = FilteredRelation("user__memberships", condition=Q(user__memberships__tenant=F("tenant")))
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,9 @@ class _Statement:
 def _statement(vendor: str) -> _Statement:
     """How a token is found by its prefix. Building a query costs the ORM more than the database needs to answer it."""
     columns = [*_OWN, *(f"user__{name}" for name in _OF_USER), *(f"tenant__{name}" for name in _OF_TENANT)]
-    query = Token.objects.annotate(membership=_MEMBERSHIP).filter(prefix=_PLACE).values_list(*columns).query
+    # Made here and not once for all: the ORM writes into it, and threads that start together would do so at once.
+    membership = FilteredRelation("user__memberships", condition=Q(user__memberships__tenant=F("tenant")))
+    query = Token.objects.annotate(membership=membership).filter(prefix=_PLACE).values_list(*columns).query
     compiler = query.get_compiler(connection=connection)
     sql, parameters = compiler.as_sql()
     converters = compiler.get_converters([column for column, _sql, _alias in compiler.select])

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
@@ -221,3 +224,22 @@ def test_noting_a_use_does_not_bring_back_a_revoked_token(alice: User, settings:
     token_lookup.note_use(found)
 
     assert find(secret).is_revoked
+
+
+def test_first_requests_of_a_process_may_come_together() -> None:
+    """Each thread that finds no statement yet builds one, and none disturbs the other."""
+    vendor, start = connection.vendor, threading.Barrier(4)
+
+    def build(_number: int) -> str:
+        start.wait()
+        return token_lookup._statement.__wrapped__(vendor).sql
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as threads:
+            built = {sql for _round in range(20) for sql in threads.map(build, range(4))}
+    finally:
+        sys.setswitchinterval(interval)
+
+    assert len(built) == 1
