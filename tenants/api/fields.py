@@ -22,11 +22,13 @@ class Text(serializers.CharField):
 
 
 class Whole(serializers.IntegerField):
-    """A whole number."""
+    """A whole number. JSON knows one kind of number: 5.0 is the same as 5."""
 
     default_error_messages = {"invalid": _("This has to be a whole number.")}
 
     def to_internal_value(self, data: Any) -> int:
+        if isinstance(data, float) and data.is_integer():
+            data = int(data)
         if isinstance(data, bool) or not isinstance(data, int):
             self.fail("invalid")
         return super().to_internal_value(data)

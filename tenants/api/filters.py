@@ -1,5 +1,6 @@
 """Filters of lists, by django-filter. A wrong value is an error that names the parameter, never an empty list."""
 
+import re
 from collections.abc import Callable
 from datetime import UTC
 from typing import Any
@@ -12,7 +13,10 @@ from django_filters.rest_framework import DjangoFilterBackend
 from drf_spectacular.utils import extend_schema_field
 from rest_framework.request import Request
 
+from tenants.api.problems import FieldError, Problem
 from tenants.models import AuditEvent
+
+SEARCH = "q"
 
 
 class Filters(DjangoFilterBackend):  # type: ignore[misc]  # django-filter is untyped
@@ -23,8 +27,16 @@ class Filters(DjangoFilterBackend):  # type: ignore[misc]  # django-filter is un
         filterset = getattr(view, "filterset_class", None)
         if filterset is None or filterset.base_filters.keys().isdisjoint(request.query_params):
             return queryset
+        # Nothing may be searched for; but whoever asks for the keys of "" lost a value on the way, and does not mean all keys.
+        empty = [name for name in filterset.base_filters if name != SEARCH and request.query_params.get(name) == ""]
+        if empty:
+            text = _("Give a value, or leave the parameter out.")
+            raise Problem("invalid-fields", f"{empty[0]}: {text}", errors=[FieldError(field=name, detail=str(text)) for name in empty])
         filtered: QuerySet[Any] = super().filter_queryset(request, queryset, view)
         return filtered
+
+
+_WITH_OFFSET = re.compile(r"([Zz]|[+-][0-9]{2}:[0-9]{2})\Z")
 
 
 class MomentField(django_filters.fields.IsoDateTimeField):  # type: ignore[misc]  # as above
@@ -32,6 +44,8 @@ class MomentField(django_filters.fields.IsoDateTimeField):  # type: ignore[misc]
 
     def clean(self, value: Any) -> Any:
         cleaned = super().clean(value)
+        if cleaned and not _WITH_OFFSET.search(value.strip()):
+            raise ValidationError(_("Write the offset from UTC, as in 2026-11-21T08:00:00Z."))
         try:
             return cleaned.astimezone(UTC) if cleaned else cleaned
         except (OverflowError, ValueError):

@@ -66,7 +66,7 @@ class KeysetPagination(BasePagination):
             "required": ["data", "next", "previous"],
             "properties": {
                 "data": schema,
-                "next": {**link, "example": _EXAMPLE_URL, "description": "The page after this one, with what is older; null on the last page."},
+                "next": {**link, "example": _EXAMPLE_URL, "description": "The page after this one, with what is older; null at the end."},
                 "previous": {**link, "example": None, "description": "The page before this one; null on the first page."},
             },
         }

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from types import CodeType, FunctionType
 from typing import Any
 
+from django.core.validators import RegexValidator
 from drf_spectacular.contrib.django_filters import DjangoFilterExtension
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
@@ -16,6 +17,7 @@ from drf_spectacular.utils import OpenApiParameter
 from rest_framework import serializers
 
 from tenants.api.fields import Input, Moment, Text
+from tenants.api.filters import SEARCH
 from tenants.api.idempotency import LONGEST_KEY
 from tenants.api.problems import KINDS, MEDIA_TYPE
 
@@ -235,7 +237,7 @@ class Schema(AutoSchema):
         for name, each in filterset.base_filters.items():
             found = described.resolve_filter_field(self, filterset._meta.model, filterset, name, each)  # type: ignore[no-untyped-call]
             for parameter in found:
-                _narrow(parameter["schema"], each)
+                _narrow(name, parameter["schema"], each)
             parameters += found
         return parameters
 
@@ -326,14 +328,19 @@ def _headers(names: list[str]) -> dict[str, Any]:
     return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
 
 
-def _narrow(schema: dict[str, Any], each: Any) -> None:
+def _narrow(name: str, schema: dict[str, Any], each: Any) -> None:
     """What a filter refuses, said in the schema of its parameter."""
     if schema.get("type") == "string" and "enum" not in schema:
         longest = each.extra.get("max_length")
         if longest:
             schema.setdefault("maxLength", longest)
+        for validator in each.extra.get("validators", ()):
+            if isinstance(validator, RegexValidator):
+                schema.setdefault("pattern", validator.regex.pattern.replace(r"\A", "^").replace(r"\Z", "$"))
         if "format" not in schema:
             schema.setdefault("pattern", NO_NUL)
+            if name != SEARCH:
+                schema.setdefault("minLength", 1)
     if schema.get("type") == "number":
         schema["type"] = "integer"  # the numbers that lists are filtered by are ids and counts
 
