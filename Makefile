@@ -10,6 +10,8 @@ BIN := $(VENV)/bin
 SOURCES := portal tenants keys sandbox
 # Tests run side by side in so many processes.
 JOBS ?= 2
+# Fuzzing goes on until so many requests were sent.
+CASES ?= 20000
 DESCRIBE := DEMO=1 LOG_LEVEL=ERROR $(BIN)/python manage.py spectacular --validate --fail-on-warn
 
 help: ## List the commands
@@ -38,6 +40,10 @@ check: $(VENV)/.dev-is-installed ## Lint, types, import rules, migrations, produ
 
 openapi: $(VENV)/.dev-is-installed ## Write the description of the REST API, docs/openapi.yaml
 	$(DESCRIBE) > docs/openapi.yaml.new && mv docs/openapi.yaml.new docs/openapi.yaml
+
+fuzz: $(VENV)/.dev-is-installed ## Send the REST API all that its description allows and forbids (CASES, SEED can be set)
+	@url=$$($(BIN)/python -m tests.support.services postgres) && export TEST_DATABASE_URL=$$url; \
+	$(BIN)/python -m tests.api_clients.fuzzing --cases $(CASES) $(if $(SEED),--seed $(SEED))
 
 bench: $(VENV)/.dev-is-installed ## Measure, each figure beside its limit and its plain version
 	@for file in $$(grep -l '^if __name__' bench/*.py); do $(BIN)/python -m bench.$$(basename $$file .py) || exit 1; done

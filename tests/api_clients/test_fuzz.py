@@ -1,0 +1,35 @@
+"""A short round of schemathesis over every operation, as each of four identities. ``make fuzz`` plays a long one."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+
+from tests.api_clients.fuzzing import DESCRIPTION, IDENTITIES, play, summary
+from tests.api_clients.world import make_world
+
+SEED = 20261121
+METHODS = ("get", "post", "put", "patch", "delete")
+
+
+@pytest.mark.slow
+@pytest.mark.django_db(transaction=True)
+def test_no_request_gets_more_or_other_than_is_described() -> None:
+    """No server error, no answer that the description does not know, and nobody gets what is not theirs."""
+    totals = play(make_world(), seed=SEED, examples=4, coverage=False, stateful=6)
+    assert totals.failures == [], summary(totals)
+    assert totals.count >= 1000
+    described = {
+        f"{method.upper()} {path}"
+        for path, item in yaml.safe_load(DESCRIPTION.read_text())["paths"].items()
+        for method in item
+        if method in METHODS
+    }
+    assert described
+    assert {operation for operation, _identity in totals.cases} == described
+    # Each identity got at what is theirs, so that a wall around everything would be noticed.
+    answered = {
+        identity: sum(number for (who, status), number in totals.statuses.items() if who == identity and status < 300)
+        for identity in IDENTITIES
+    }
+    assert all(number >= 20 for number in answered.values()), answered
