@@ -13,7 +13,9 @@ from django.contrib.contenttypes.models import ContentType
 from django.test import Client
 
 from keys.models import ApiKey, Finding, GatewayKey, ReconcileRun, Stage, Tier
-from tenants.models import AuditEvent, Tenant, Token, User
+from tenants.audit import SYSTEM
+from tenants.models import AuditEvent, EventType, Tenant, Token, User
+from tenants.webhooks import endpoints
 from tests.access import matrix
 from tests.support.api import token_for
 from tests.support.cast import PASSWORD
@@ -32,7 +34,9 @@ def world(acme: Tenant, alice: User, bob: User, charlie: User, sam: User) -> dic
     run = ReconcileRun.objects.create(gateway=api_key.gateway_key.gateway)
     Finding.objects.create(run=run, gateway=run.gateway, kind="extra", subject="gateway key", detail="", action="")
     token_for(sam)
-    return {"api_key": api_key}
+    token_for(alice)
+    webhook, _secret = endpoints.register(tenant=acme, url="https://example.com/", types=[EventType.KEY_READY], actor=SYSTEM)
+    return {"api_key": api_key, "webhook": webhook, "event": endpoints.send_test(endpoint=webhook, actor=SYSTEM).event_id}
 
 
 def argument(world: dict[str, Any], route: str, name: str) -> Any:
@@ -49,7 +53,17 @@ def argument(world: dict[str, Any], route: str, name: str) -> Any:
             return "nowhere/"
         _staff, app, model, *_rest = route.split("/")
         return api_key.pk if app == "r" else apps.get_model(app, model).objects.first().pk
-    samples = {"pk": api_key.pk, "slug": "free", "key": "MQ:abc", "uidb36": "1", "tenant_id": api_key.tenant_id}
+    token = Token.objects.get(tenant=None if "staff-" in route else api_key.tenant_id)
+    pk = world["webhook"].pk if "webhooks/" in route else token.pk if "tokens/" in route else api_key.pk
+    samples = {
+        "pk": pk,
+        "event": world["event"],
+        "delivery_id": world["event"],
+        "slug": "free",
+        "key": "MQ:abc",
+        "uidb36": "1",
+        "tenant_id": api_key.tenant_id,
+    }
     return samples.get(name, uuid.UUID(int=1) if name.endswith("id") else "none")
 
 
