@@ -55,9 +55,8 @@ MEANING = {
     ("", "cursor"): "was made here",
     ("list_keys", "tier"): "names a tier that exists",
     ("list_usage", "tier"): "names a tier that exists",
-    **{
-        (operation, name): "at most a year, the first day first" for operation in ("list_usage", "get_key_usage") for name in ("from", "to")
-    },
+    ("list_usage", "from"): "comes before `to`, by a year at most",
+    ("get_key_usage", "from"): "comes before `to`, by a year at most",
     **{("staff_create_tier", name): "quota and period, both or neither" for name in ("quota_limit", "quota_period")},
     ("staff_find_key", "credential"): "has the right checksum",
     ("buy_key", "tier"): "names a tier that exists",
@@ -110,7 +109,7 @@ class Guard:
         told: list[Any] = []
 
         def start(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
-            told[:] = [int(status.split()[0]), dict(headers)]
+            told[:] = [int(status.split(maxsplit=1)[0]), dict(headers)]
             return start_response(status, headers, *rest)
 
         answer = self.application(environ, start)
@@ -179,45 +178,55 @@ def _config(seed: int, token: str, *, examples: int, coverage: bool, stateful: i
     )
 
 
-def _aimed(schema: Any, world: World) -> None:
-    """Half of all ids become ids of something, half of all cursors go on from somewhere; tiers that are named exist, tokens end in future."""
+def _aim(schema: Any, world: World) -> None:
+    """Hooks of schemathesis: what is well formed shall often mean something too."""
+    schema.hook("map_query")(lambda _context, query: _aimed_query(world, query or {}))
+    schema.hook("map_path_parameters")(lambda context, given: _aimed_path(world, context.operation.path, given or {}))
+    schema.hook("map_body")(lambda _context, body: _aimed_body(world, body))
+    schema.hook("filter_failure")(lambda _context, failure, case, response: _is_failure(failure, case, response))
 
-    @schema.hook
-    def map_query(context: Any, query: dict[str, Any]) -> dict[str, Any]:
-        given, tier = (query or {}).get("cursor"), (query or {}).get("tier")
-        if isinstance(tier, str) and len(tier) % 3:
-            query = {**query, "tier": world.slugs[len(tier) % len(world.slugs)]}
-        if isinstance(given, str) and _CURSOR.fullmatch(given) and len(given) % 2:
-            place = [("n", "p")[len(given) // 2 % 2], 1_795_000_000_000_000 + len(given) * 10**13, str(uuid.UUID(int=len(given) << 120))]
-            return {**query, "cursor": base64.urlsafe_b64encode(json.dumps(place).encode()).decode().rstrip("=")}
-        return query
 
-    @schema.hook
-    def map_path_parameters(context: Any, path_parameters: dict[str, Any]) -> dict[str, Any]:
-        given = (path_parameters or {}).get("id")
-        before = context.operation.path.split("/{")[0].strip("/")
-        known = world.ids.get(before, [])
-        if known and isinstance(given, str) and _UUID.fullmatch(given) and uuid.UUID(given).int % 2:
-            return {**path_parameters, "id": known[uuid.UUID(given).int // 2 % len(known)]}
-        return path_parameters
+def _aimed_query(world: World, query: dict[str, Any]) -> dict[str, Any]:
+    """Two tiers of three exist, and every other cursor goes on from somewhere."""
+    cursor, tier = query.get("cursor"), query.get("tier")
+    if isinstance(tier, str) and len(tier) % 3:
+        query = {**query, "tier": world.slugs[len(tier) % len(world.slugs)]}
+    if isinstance(cursor, str) and _CURSOR.fullmatch(cursor) and len(cursor) % 2:
+        size = len(cursor)
+        place = [("n", "p")[size // 2 % 2], 1_795_000_000_000_000 + size * 10**13, str(uuid.UUID(int=size << 120))]
+        query = {**query, "cursor": base64.urlsafe_b64encode(json.dumps(place).encode()).decode().rstrip("=")}
+    return query
 
-    @schema.hook
-    def map_body(context: Any, body: Any) -> Any:
-        if isinstance(body, dict):
-            tier, ends = body.get("tier"), body.get("expires_at")
-            if isinstance(tier, str) and 0 < len(tier.strip()) and len(tier) <= 40 and "\0" not in tier:
-                body = {**body, "tier": world.slugs[len(tier) % len(world.slugs)]}
-            if isinstance(ends, str) and _is_moment(ends):
-                body = {**body, "expires_at": f"2027{ends[4:]}".replace("02-29", "02-28")}
+
+def _aimed_path(world: World, path: str, given: dict[str, Any]) -> dict[str, Any]:
+    """Every other id is the id of something; for tenants, of something that is Acme's."""
+    known, text = world.ids.get(path.partition("/{")[0].strip("/"), []), given.get("id")
+    if known and isinstance(text, str) and _UUID.fullmatch(text) and uuid.UUID(text).int % 2:
+        return {**given, "id": known[uuid.UUID(text).int // 2 % len(known)]}
+    return given
+
+
+def _aimed_body(world: World, body: Any) -> Any:
+    """Tiers that are named exist, and tokens end in the future."""
+    if not isinstance(body, dict):
         return body
+    tier, ends, items = body.get("tier"), body.get("expires_at"), body.get("items")
+    if isinstance(tier, str) and tier.strip() and len(tier) <= 40 and "\0" not in tier:
+        body = {**body, "tier": world.slugs[len(tier) % len(world.slugs)]}
+    if isinstance(ends, str) and _is_moment(ends):
+        body = {**body, "expires_at": f"2027{ends[4:]}".replace("02-29", "02-28")}
+    if isinstance(items, list):
+        body = {**body, "items": [_aimed_body(world, item) for item in items]}
+    return body
 
-    @schema.hook
-    def filter_failure(context: Any, failure: Any, case: Any, response: Any) -> bool:
-        if type(failure).__name__ != "RejectedPositiveData" or response.status_code != 400:
-            return True
-        named = {error["field"].partition(".")[0] for error in response.json().get("errors", [])}
-        operation = case.operation.definition.raw["operationId"]
-        return not named or any((operation, name) not in MEANING and ("", name) not in MEANING for name in named)
+
+def _is_failure(failure: Any, case: Any, response: Any) -> bool:
+    """False for what was refused for its meaning alone."""
+    if type(failure).__name__ != "RejectedPositiveData" or response.status_code != 400:
+        return True
+    named = {error["field"].partition(".")[0] for error in response.json().get("errors", [])}
+    operation = case.operation.definition.raw["operationId"]
+    return not named or any((operation, name) not in MEANING and ("", name) not in MEANING for name in named)
 
 
 def _is_moment(text: str) -> bool:
@@ -240,7 +249,7 @@ def play(world: World, *, seed: int, examples: int, coverage: bool, stateful: in
             config = _config(seed + number, world.tokens[identity], examples=examples, coverage=coverage, stateful=stateful)
             schema = schemathesis.openapi.from_dict(_description(), config=config)
             schema.app = Guard(identity, world, totals)
-            _aimed(schema, world)
+            _aim(schema, world)
             for event in from_schema(schema).execute():
                 _note(event, identity, totals)
     return totals

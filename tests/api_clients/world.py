@@ -58,7 +58,7 @@ class World:
         self.ids = {
             "keys": _some(ApiKey, **acmes),
             "tokens": [pk for pk in _some(Token, **acmes) if uuid.UUID(pk) not in self.kept],
-            "webhook-endpoints": _some(WebhookEndpoint, **acmes),
+            "webhooks": _some(WebhookEndpoint, **acmes),
             "staff/keys": _some(ApiKey),
             "staff/tiers": _some(Tier),
             "staff/gateways": _some(Gateway),
