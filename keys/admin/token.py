@@ -76,7 +76,9 @@ class TokenAdmin(VerbAdmin[Token], ReadOnlyAdmin[Token]):
     """Looked at; staff may revoke."""
 
     verbs = [REVOKE]
-    list_display = ["name", "begins_with", "whose", "user", "may_do", "status", "expires", "last_used"]
+    change_form_template = "admin/keys/change_form.html"
+    change_list_template = "admin/keys/change_list.html"
+    list_display = ["known_as", "status", "whose", "user", "expires", "last_used", "may_do"]
     list_filter = [StandingFilter, KindFilter]
     search_fields = ["prefix__startswith", "name", "user__email", "tenant__name"]
     search_help_text = gettext_lazy("First characters, name, maker's e-mail address, or tenant. Never paste a whole token here.")
@@ -85,6 +87,10 @@ class TokenAdmin(VerbAdmin[Token], ReadOnlyAdmin[Token]):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Token]:
         return super().get_queryset(request).select_related("tenant", "user").defer("sha256")
+
+    @admin.display(description=gettext_lazy("name"), ordering="name")
+    def known_as(self, token: Token) -> SafeString:
+        return cells.lines(token.name, self.begins_with(token))
 
     @admin.display(description=gettext_lazy("begins with"), ordering="prefix")
     def begins_with(self, token: Token) -> str:

@@ -38,7 +38,9 @@ class HealthFilter(admin.SimpleListFilter):
 class WebhookEndpointAdmin(ReadOnlyAdmin[WebhookEndpoint]):
     """Scheme and host alone are shown: what stands behind them may be a secret of the receiver's."""
 
-    list_display = ["host", "tenant", "told_when", "health", "in_a_row", "delivered", "failed"]
+    change_form_template = "admin/keys/change_form.html"
+    change_list_template = "admin/keys/change_list.html"
+    list_display = ["host", "tenant", "health", "in_a_row", "delivered", "failed"]
     list_filter = [HealthFilter]
     search_fields = ["tenant__name", "url"]
     search_help_text = gettext_lazy("Tenant, or part of the URL.")
@@ -102,7 +104,9 @@ _KINDS = {DeliveryState.WAITING: "waiting", DeliveryState.DELIVERED: "good", Del
 class WebhookDeliveryAdmin(ReadOnlyAdmin[WebhookDelivery]):
     """One telling of one event. A tenant replays its own."""
 
-    list_display = ["type", "tenant", "to", "status", "answer", "took", "tries", "tried", "next_try", "error"]
+    change_form_template = "admin/keys/change_form.html"
+    change_list_template = "admin/keys/change_list.html"
+    list_display = ["type", "tenant", "to", "became", "answer", "tries", "tried", "next_try"]
     list_filter = [StateFilter, "event__type"]
     search_fields = ["endpoint__tenant__name", "=event__id"]
     search_help_text = gettext_lazy("Tenant, or a whole webhook-id.")
@@ -132,6 +136,10 @@ class WebhookDeliveryAdmin(ReadOnlyAdmin[WebhookDelivery]):
     @admin.display(description=gettext_lazy("status"))
     def status(self, delivery: WebhookDelivery) -> SafeString:
         return cells.status(_KINDS[delivery.state], delivery.state.label)
+
+    @admin.display(description=gettext_lazy("status"))
+    def became(self, delivery: WebhookDelivery) -> SafeString:
+        return cells.lines(self.status(delivery), self.error(delivery))
 
     @admin.display(description=gettext_lazy("answer"))
     def answer(self, delivery: WebhookDelivery) -> SafeString:
