@@ -176,13 +176,12 @@ def test_answers_are_kept_for_72_hours(api: ApiClient) -> None:
     assert api.post("/probe", {}, Idempotency_Key="a").content != first.content
 
 
-def test_sweep_forgets_a_backlog_in_chunks(db: None) -> None:
+def test_sweep_forgets_a_backlog(db: None) -> None:
     from keys.sync.sweep import sweep  # beside its one use
 
     old = timezone.now() - timedelta(hours=73)
     rows = [IdempotentAnswer(caller="tenant:x", key=str(number), created_at=old) for number in range(CHUNK + 5)]
     IdempotentAnswer.objects.bulk_create([*rows, IdempotentAnswer(caller="tenant:x", key="new")])
-    sweep()
-    assert IdempotentAnswer.objects.count() == 6
-    sweep()
+    for _ in range(2):
+        sweep()
     assert list(IdempotentAnswer.objects.values_list("key", flat=True)) == ["new"]

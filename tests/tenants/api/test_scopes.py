@@ -18,6 +18,8 @@ from tenants.rights import SCOPES_OF_ROLE
 from tests.support.api import make_client
 from tests.tenants.api.probe import probed
 
+# POST only to keep a secret out of the URL: they change nothing.
+ASKS = {"api/v1/staff/keys/find"}
 METHODS = ("get", "post", "put", "patch", "delete")
 
 
@@ -50,7 +52,7 @@ def test_every_endpoint_names_scopes_and_repeats_answers(route: str, view: Any) 
         scope = view.scopes[method.upper()]
         assert isinstance(scope, Scope)
         assert (scope in {Scope.STAFF_READ, Scope.STAFF_WRITE}) == staff
-        if method != "get":
+        if method != "get" and route not in ASKS:
             assert not scope.value.endswith(":read"), f"{method} {route} changes something"
         if method == "post":
             assert getattr(handler, "is_idempotent", False), f"POST {route} is not @idempotent"
