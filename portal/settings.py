@@ -288,6 +288,7 @@ DATA_UPLOAD_MAX_NUMBER_FIELDS = 200
 # each of which is a call at the gateway before all that others wait for.
 API_REQUESTS_PER_MINUTE = env.integer("API_REQUESTS_PER_MINUTE", 1200, low=1, high=1_000_000)
 API_SECRETS_PER_MINUTE = env.integer("API_SECRETS_PER_MINUTE", 120, low=1, high=1_000_000)
+API_SENDS_PER_MINUTE = env.integer("API_SENDS_PER_MINUTE", 30, low=1, high=1_000_000)
 API_SWITCHES_PER_MINUTE = env.integer("API_SWITCHES_PER_MINUTE", 60, low=1, high=1_000_000)
 # How long a process may go on believing in a token it has seen. 0: each request asks the database; 2: the longest that a revoked
 # token may be answered.

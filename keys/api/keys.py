@@ -4,7 +4,6 @@ import uuid
 from datetime import timedelta
 from typing import Any
 
-from django.conf import settings
 from django.db.models import QuerySet
 from django.urls import reverse
 from django.utils import timezone
@@ -30,7 +29,7 @@ from keys.models import ApiKey
 from keys.services import api_keys, purchases
 from keys.services.purchases import Bought, Item, UnableToBuyKey, UnfitText, UnknownTier
 from keys.services.refusals import UnableToChangeKey
-from tenants.api import etags, throttling
+from tenants.api import etags
 from tenants.api.fields import Input, Nothing
 from tenants.api.idempotency import idempotent
 from tenants.api.views import ApiView, ListView
@@ -65,12 +64,7 @@ class _SwitchView(_KeyView):
 
     serializer_class: type[Input] = Nothing
     scopes = {"POST": Scope.KEYS_WRITE}
-
-    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        super().initial(request, *args, **kwargs)
-        policy = throttling.Policy(name="switches", per_minute=settings.API_SWITCHES_PER_MINUTE)
-        for name, value in throttling.count(request, policy).items():
-            self.headers[name] = f"{self.headers[name]}, {value}"
+    post_limit = "switches"
 
 
 @extend_schema(tags=["Keys"])

@@ -26,14 +26,19 @@ class Policy:
         return f'"{self.name}";q={self.per_minute};w={WINDOW_SECONDS}'
 
 
-def default_policy() -> Policy:
-    """For all requests of one token or person."""
-    return Policy(name="default", per_minute=settings.API_REQUESTS_PER_MINUTE)
+# For all requests of one token or person; and beside that one: for what hands out credentials, for what makes API Gateway do something
+# at once, and for what makes us call somebody else's server.
+SETTINGS = {
+    "default": "API_REQUESTS_PER_MINUTE",
+    "secrets": "API_SECRETS_PER_MINUTE",
+    "switches": "API_SWITCHES_PER_MINUTE",
+    "sends": "API_SENDS_PER_MINUTE",
+}
 
 
-def secrets_policy() -> Policy:
-    """Beside the default one, for what hands out credentials."""
-    return Policy(name="secrets", per_minute=settings.API_SECRETS_PER_MINUTE)
+def policy_named(name: str) -> Policy:
+    """The policy as the settings say."""
+    return Policy(name=name, per_minute=getattr(settings, SETTINGS[name]))
 
 
 def count(request: Request, policy: Policy) -> dict[str, str]:

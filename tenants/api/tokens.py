@@ -18,16 +18,13 @@ from tenants.services.tokens import UnableToMakeToken, make_token, revoke_token
 
 
 class _Tokens(ApiView):
-    """Of the tenant; for staff without one, their own tokens for staff."""
+    """Of the tenant. Staff have theirs at /staff/tokens."""
 
-    needs_tenant = False
     refusals = {UnableToMakeToken: "invalid-fields"}
     scopes: ClassVar[dict[str, Scope]] = {}
 
     def get_queryset(self) -> QuerySet[Token]:
-        caller = self.caller
-        tokens = Token.objects.select_related("user")
-        return tokens.filter(tenant=caller.tenant) if caller.tenant else tokens.filter(tenant=None, user=caller.user)
+        return Token.objects.filter(tenant=self.tenant).select_related("user")
 
 
 @extend_schema(tags=["Tokens"])
@@ -49,7 +46,7 @@ class TokenList(_Tokens, ListView):
         caller = self.caller
         data: dict[str, Any] = self.valid()
         token, secret = make_token(
-            user=caller.user, tenant=caller.tenant, within=caller.scopes, until=caller.token_ends_at, actor=caller.actor(), **data
+            user=caller.user, tenant=self.tenant, within=caller.scopes, until=caller.token_ends_at, actor=caller.actor(), **data
         )
         location = reverse("api:token", args=[token.pk])
         return Response({**token_shown(token), "token": secret}, status=201, headers={"Location": location})

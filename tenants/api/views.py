@@ -31,6 +31,7 @@ class ApiView(GenericAPIView[Any]):
     ``scopes``: the scope by method; every method has one. ``permissions``: by method, the Django permission that the staff page asks
     for as well. ``secret_methods``: hand out credentials, so a session must be fresh and a second limit counts. ``parameters``: query
     parameters beside those of filters and paging. ``refusals``: what services raise, to the slug of the problem it becomes.
+    ``post_limit``: a policy of ``throttling`` that counts POST beside the others.
     """
 
     authentication_classes = [TokenAuthentication, SessionAuthentication]
@@ -49,6 +50,7 @@ class ApiView(GenericAPIView[Any]):
     secret_methods: ClassVar[frozenset[str]] = frozenset()
     parameters: ClassVar[frozenset[str]] = frozenset()
     refusals: ClassVar[Mapping[type[Exception], str]] = {}
+    post_limit: ClassVar[str] = ""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -115,7 +117,7 @@ class ApiView(GenericAPIView[Any]):
         if not isinstance(caller, Caller):
             raise Problem("not-authenticated", headers={"WWW-Authenticate": CHALLENGE})
         request._request.api_caller = caller.id  # type: ignore[attr-defined]  # the request's line in the log names it
-        self._count(request, throttling.default_policy())
+        self._count(request, throttling.policy_named("default"))
         if (request.method or "").lower() not in self.http_method_names or not hasattr(self, (request.method or "").lower()):
             self.http_method_not_allowed(request)
         self._check_rights(request, caller)
@@ -123,7 +125,9 @@ class ApiView(GenericAPIView[Any]):
         if request.method in self.secret_methods:
             if not caller.is_recent:
                 raise Problem("reauthentication-required")
-            self._count(request, throttling.secrets_policy())
+            self._count(request, throttling.policy_named("secrets"))
+        if request.method == "POST" and self.post_limit:
+            self._count(request, throttling.policy_named(self.post_limit))
         take_chunked_body(request._request)
 
     @property

@@ -154,6 +154,7 @@ class WebhookRotateSecret(_WebhookView):
 @extend_schema(tags=["Webhooks"])
 class WebhookTest(_WebhookView):
     scopes = {"POST": Scope.TENANT_WRITE}
+    post_limit = "sends"
 
     @extend_schema(operation_id="test_webhook", summary="Send a test", request=Nothing, responses={201: DeliveryShape})
     @idempotent
@@ -195,6 +196,7 @@ class DeliveryDetail(_WebhookView):
 @extend_schema(tags=["Webhooks"])
 class DeliveryReplay(_WebhookView):
     scopes = {"POST": Scope.TENANT_WRITE}
+    post_limit = "sends"
 
     @extend_schema(operation_id="replay_webhook_delivery", summary="Send a delivery again", request=Nothing, responses=DeliveryShape)
     @idempotent

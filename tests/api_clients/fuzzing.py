@@ -58,6 +58,10 @@ MEANING = {
     ("list_usage", "from"): "comes before `to`, by a year at most",
     ("get_key_usage", "from"): "comes before `to`, by a year at most",
     **{("staff_create_tier", name): "quota and period, both or neither" for name in ("quota_limit", "quota_period")},
+    ("staff_create_tier", "pool_size"): "for pooled tiers, and for them alone",
+    ("staff_create_tier", "spare_target"): "for siloed tiers alone",
+    ("register_webhook", "url"): "begins with https:// and leads to a public address",
+    ("change_webhook", "url"): "begins with https:// and leads to a public address",
     ("staff_find_key", "credential"): "has the right checksum",
     ("buy_key", "tier"): "names a tier that exists",
     ("make_token", "scopes"): "only scopes that the maker has",
@@ -207,10 +211,12 @@ def _aimed_path(world: World, path: str, given: dict[str, Any]) -> dict[str, Any
 
 
 def _aimed_body(world: World, body: Any) -> Any:
-    """Tiers that are named exist, and tokens end in the future."""
+    """Tiers that are named exist, tokens end in the future, and two URLs of three are some."""
     if not isinstance(body, dict):
         return body
-    tier, ends, items = body.get("tier"), body.get("expires_at"), body.get("items")
+    tier, ends, items, url = body.get("tier"), body.get("expires_at"), body.get("items"), body.get("url")
+    if isinstance(url, str) and len(url) % 3 and len(url) < 100:
+        body = {**body, "url": f"https://example.com/{uuid.uuid5(uuid.NAMESPACE_URL, url)}"}
     if isinstance(tier, str) and tier.strip() and len(tier) <= 40 and "\0" not in tier:
         body = {**body, "tier": world.slugs[len(tier) % len(world.slugs)]}
     if isinstance(ends, str) and _is_moment(ends):
@@ -239,7 +245,12 @@ def _is_moment(text: str) -> bool:
 def play(world: World, *, seed: int, examples: int, coverage: bool, stateful: int, identities: Iterable[str] = IDENTITIES) -> Totals:
     """One round: ``examples`` cases an operation and identity beside the fixed ones, and ``stateful`` walks along the links."""
     totals = Totals(seed=seed)
-    limits = {"API_REQUESTS_PER_MINUTE": 1_000_000, "API_SECRETS_PER_MINUTE": 1_000_000, "API_SWITCHES_PER_MINUTE": 1_000_000}
+    limits = {
+        "API_REQUESTS_PER_MINUTE": 1_000_000,
+        "API_SECRETS_PER_MINUTE": 1_000_000,
+        "API_SWITCHES_PER_MINUTE": 1_000_000,
+        "API_SENDS_PER_MINUTE": 1_000_000,
+    }
     with ExitStack() as stack:
         stack.enter_context(override_settings(**limits))
         stack.enter_context(mock.patch("tenants.api.authentication.MOST_FAILURES", "1000000/m"))

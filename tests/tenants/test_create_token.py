@@ -11,7 +11,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from tenants.models import AuditEvent, Tenant, Token, User
+from tenants.models import AuditEvent, Membership, Role, Tenant, Token, User
 from tests.support.api import ApiClient
 
 pytestmark = pytest.mark.django_db
@@ -53,7 +53,6 @@ def test_staff_without_a_tenant_get_a_token_of_staff(sam: User) -> None:
 @pytest.mark.parametrize(
     ("options", "given", "said"),
     [
-        (["--scope", "keys:read"], {}, r"--tenant: alice@example.com is not staff.*They belong to .* \(Acme\)"),
         (["--scope", "keys:read", "--tenant", "acme"], {}, "--tenant: give the organisation's id, not 'acme'"),
         (["--scope", "keys:read", "--tenant", str(uuid.uuid4())], {}, "--tenant: alice@example.com is no member of"),
         (["--scope", "keys:all", "--tenant", "ACME"], {}, "--scope: No such scope: keys:all"),
@@ -76,3 +75,16 @@ def test_somebody_locked_out_gets_none(sam: User) -> None:
     User.objects.update(is_active=False)
     with pytest.raises(CommandError, match="locked out"):
         create("--scope", "staff:read", email="sam@example.com")
+
+
+def test_whoever_belongs_to_one_organisation_need_not_name_it(alice: User, acme: Tenant) -> None:
+    call_command("create_token", "--email", alice.email, "--name", "CI", "--scope", "keys:read", stdout=StringIO(), stderr=StringIO())
+
+    assert Token.objects.get().tenant == acme
+
+
+def test_whoever_belongs_to_several_has_to_name_one(alice: User, acme: Tenant, outsiders: Tenant) -> None:
+    Membership.objects.create(user=alice, tenant=outsiders, role=Role.VIEWER)
+
+    with pytest.raises(CommandError, match=r"--tenant: alice@example.com is not staff.*They belong to .* \(Acme\)"):
+        call_command("create_token", "--email", alice.email, "--name", "CI", "--scope", "keys:read")

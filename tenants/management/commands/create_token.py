@@ -22,12 +22,14 @@ OPTIONS = {"name": "--name", "scopes": "--scope", "expires_at": "--days"}
 class Command(BaseCommand):
     help = (
         "Make a token for the REST API. Only its secret is written to standard output, once. "
-        "Without --tenant the person has to be staff, and the token is for the staff's endpoints."
+        "Without --tenant it is for the one organisation that the person belongs to; of staff, for the staff's endpoints."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--email", required=True, help="whose token it is; it never carries more rights than this person has")
-        parser.add_argument("--tenant", help="id of the organisation that it is for; leave it out for a token of staff")
+        parser.add_argument(
+            "--tenant", help="id of the organisation, where the person belongs to several; without it staff get one for staff"
+        )
         parser.add_argument("--name", required=True, help="what will use it")
         parser.add_argument("--scope", required=True, action="append", metavar="SCOPE", help=f"one of {', '.join(Scope.values)}; repeat it")
         parser.add_argument("--days", type=int, help="how long it works; without it until it is revoked")
@@ -64,6 +66,9 @@ def _person(email: str) -> User:
 def _place(user: User, tenant_id: str | None) -> tuple[Tenant | None, frozenset[Scope]]:
     """The tenant that the token is for, None for staff, and the scopes that the person has there."""
     if tenant_id is None:
+        mine = memberships_of(user)
+        if not user.is_staff and len(mine) == 1:
+            return mine[0].tenant, scopes_in_tenant(mine[0].role)
         if not user.is_staff:
             raise CommandError(f"--tenant: {user.email} is not staff, so say which organisation the token is for. {_listed(user)}")
         return None, STAFF_SCOPES
