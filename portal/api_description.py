@@ -68,6 +68,7 @@ ENUMS = {
     "EventType": "tenants.models.EventType",
     "Isolation": "keys.models.Isolation",
     "QuotaPeriod": "keys.models.QuotaPeriod",
+    "KeyStatus": "keys.models.Status",
 }
 
 
@@ -84,12 +85,14 @@ def name_enums(result: dict[str, Any], **_kwargs: Any) -> dict[str, Any]:
         if not isinstance(node, dict):
             return node
         values = node.get("enum")
-        name = names.get(tuple(sorted(values))) if isinstance(values, list) and all(isinstance(each, str) for each in values) else None
+        words = [each for each in values if isinstance(each, str)] if isinstance(values, list) else []
+        name = names.get(tuple(sorted(words)))
         if name is None:
             return {key: named(inner) for key, inner in node.items()}
-        used[name] = values
+        used[name] = words
         rest = {key: inner for key, inner in node.items() if key not in {"enum", "type"}}
-        return {"$ref": f"#/components/schemas/{name}", **rest}
+        reference = {"$ref": f"#/components/schemas/{name}"}
+        return {"oneOf": [reference, {"type": "null"}], **rest} if None in values else {**reference, **rest}
 
     result["paths"], schemas = named(result["paths"]), named(result["components"]["schemas"])
     schemas.update({name: {"type": "string", "enum": values} for name, values in used.items()})
