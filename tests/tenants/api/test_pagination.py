@@ -148,7 +148,7 @@ def cursor(*parts: Any) -> str:
     return base64.urlsafe_b64encode(json.dumps(list(parts)).encode()).decode().rstrip("=")
 
 
-PK = str(uuid.uuid4())
+PK = str(uuid.UUID(int=7))
 WRONG = [
     "",
     "x",
