@@ -4,6 +4,14 @@
   const place = document.getElementById("api-docs");
   const csrf = place.dataset.csrf;
 
+  // Swagger UI is dark where a class says so; the portal where the system or the switch in its header does.
+  const root = document.documentElement;
+  const system = matchMedia("(prefers-color-scheme: dark)");
+  const follow = () => root.classList.toggle("dark-mode", root.dataset.theme ? root.dataset.theme === "dark" : system.matches);
+  system.addEventListener("change", follow);
+  new MutationObserver(follow).observe(root, { attributeFilter: ["data-theme"] });
+  follow();
+
   // A session is not typed in: its cookie goes along by itself, and cannot be read here.
   const withoutSession = (description) => {
     const { session, csrf: _csrf, ...schemes } = description.components.securitySchemes;
@@ -37,7 +45,7 @@
     ],
     requestInterceptor: prepare,
     deepLinking: true,
-    docExpansion: "none",
+    docExpansion: "list",
     defaultModelsExpandDepth: -1,
     defaultModelExpandDepth: 2,
     displayRequestDuration: true,
