@@ -60,6 +60,8 @@ MEANING = {
     **{("staff_create_tier", name): "quota and period, both or neither" for name in ("quota_limit", "quota_period")},
     ("staff_create_tier", "pool_size"): "for pooled tiers, and for them alone",
     ("staff_create_tier", "spare_target"): "for siloed tiers alone",
+    ("staff_create_tier", "stages"): "ids of stages",
+    ("staff_change_tier", "stages"): "ids of stages",
     ("register_webhook", "url"): "begins with https:// and leads to a public address",
     ("change_webhook", "url"): "begins with https:// and leads to a public address",
     ("staff_find_key", "credential"): "has the right checksum",
@@ -221,6 +223,8 @@ def _aimed_body(world: World, body: Any) -> Any:
         body = {**body, "tier": world.slugs[len(tier) % len(world.slugs)]}
     if isinstance(ends, str) and _is_moment(ends):
         body = {**body, "expires_at": f"2027{ends[4:]}".replace("02-29", "02-28")}
+    if isinstance(body.get("stages"), list) and len(body["stages"]) == 1 and _UUID.fullmatch(str(body["stages"][0])):
+        body = {**body, "stages": world.ids["staff/stages"][:1]}
     if isinstance(items, list):
         body = {**body, "items": [_aimed_body(world, item) for item in items]}
     return body
