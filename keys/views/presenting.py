@@ -11,6 +11,7 @@ from keys import selectors, words
 from keys.models import ApiKey, GatewayKey, QuotaPeriod, Status
 from keys.selectors import PeriodUsage
 from tenants.models import AuditEvent
+from tenants.views.history import HistoryLine, lines_of
 
 # The meaning (colour and shape of the dot) of each status; see _components/status.html.
 STATUS_KINDS = {Status.READY: "good", Status.PREPARING: "waiting", Status.DISABLED: "off", Status.REVOKED: "bad"}
@@ -72,25 +73,9 @@ def resets_text(resets_at: datetime, period: str, now: datetime) -> str:
     return _("resets in %(wait)s (%(moment)s UTC)") % {"wait": wait, "moment": moment}
 
 
-@dataclass(frozen=True, kw_only=True)
-class HistoryLine:
-    """One thing that was done with an API key."""
-
-    at: datetime
-    who: str
-    what: str
-
-
 def history_lines(events: Sequence[AuditEvent]) -> list[HistoryLine]:
-    """The audit trail in plain past tense. The events' actors must be selected with them."""
-    return [HistoryLine(at=event.created_at, who=_who(event), what=_what_happened(event)) for event in events]
-
-
-def _who(event: AuditEvent) -> str:
-    """A tenant reads the addresses of its own people only: those who run the portal have no names here, nor do its commands."""
-    if event.actor is None:
-        return _("System")
-    return _("Tollgate staff") if event.actor.is_staff else event.actor_label
+    """What was done with an API key. The events' actors must be selected with them."""
+    return lines_of(events, _what_happened)
 
 
 def _what_happened(event: AuditEvent) -> str:

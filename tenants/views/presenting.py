@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 
 from tenants.models import AuditEvent, DeliveryState, EventType, Scope, Token, WebhookDelivery, WebhookEndpoint
 from tenants.rights import STAFF_SCOPES, scopes_in_tenant
+from tenants.views.history import HistoryLine, lines_of
 from tenants.webhooks.payload import told
 from tenants.webhooks.selectors import Counts
 
@@ -119,25 +120,9 @@ class DeliveryRow:
         return json.dumps(told(self.delivery.event), ensure_ascii=False, indent=2)
 
 
-@dataclass(frozen=True, kw_only=True)
-class HistoryLine:
-    """One thing that was done."""
-
-    at: datetime
-    who: str
-    what: str
-
-
 def history_lines(events: Iterable[AuditEvent]) -> list[HistoryLine]:
-    """The audit trail in plain past tense. The events' actors must be selected with them."""
-    return [HistoryLine(at=event.created_at, who=_who(event), what=_what(event)) for event in events]
-
-
-def _who(event: AuditEvent) -> str:
-    """A tenant reads the addresses of its own people only: those who run the portal have no names here, nor do its commands."""
-    if event.actor is None:
-        return _("System")
-    return _("Tollgate staff") if event.actor.is_staff else event.actor_label
+    """What was done with an organisation or a webhook. The events' actors must be selected with them."""
+    return lines_of(events, _what)
 
 
 def _what(event: AuditEvent) -> str:
