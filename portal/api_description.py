@@ -92,7 +92,7 @@ def name_enums(result: dict[str, Any], **_kwargs: Any) -> dict[str, Any]:
         used[name] = words
         rest = {key: inner for key, inner in node.items() if key not in {"enum", "type"}}
         reference = {"$ref": f"#/components/schemas/{name}"}
-        return {"oneOf": [reference, {"type": "null"}], **rest} if None in values else {**reference, **rest}
+        return {"oneOf": [reference, {"type": "null"}], **rest} if None in (values or []) else {**reference, **rest}
 
     result["paths"], schemas = named(result["paths"]), named(result["components"]["schemas"])
     schemas.update({name: {"type": "string", "enum": values} for name, values in used.items()})

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from drf_spectacular.utils import OpenApiExample, extend_schema_serializer
 from rest_framework import serializers
 
 from keys.api.rows import Row
@@ -13,6 +12,7 @@ from keys.models import QuotaPeriod, Status, Tier
 from keys.selectors import PeriodUsage
 from keys.services.api_keys import LONGEST_GRACE
 from keys.services.purchases import LONGEST_DESCRIPTION, LONGEST_NAME, MOST_ITEMS
+from tenants.api.examples import shows, takes
 from tenants.api.fields import Input, Several, Text, Whole
 
 _ID = "5d0f6a3e-3c0a-4a7e-9c55-0a2f3f1f7f10"
@@ -63,18 +63,10 @@ _PROBLEM = {
 }
 
 
-def _shows(**value: Any) -> Any:
-    return extend_schema_serializer(examples=[OpenApiExample("Example", value=value, response_only=True)])
-
-
-def _takes(**value: Any) -> Any:
-    return extend_schema_serializer(examples=[OpenApiExample("Example", value=value, request_only=True)])
-
-
 # --- Tiers ----------------------------------------------------------------------------------------------------------------------
 
 
-@_shows(**_TIER)
+@shows(**_TIER)
 class TierShape(serializers.Serializer[Any]):
     """What can be bought: limits and price."""
 
@@ -115,7 +107,7 @@ def tier_shown(tier: Tier) -> dict[str, Any]:
 # --- Keys -----------------------------------------------------------------------------------------------------------------------
 
 
-@_shows(**_KEY)
+@shows(**_KEY)
 class KeyShape(serializers.Serializer[Any]):
     """A key, without its credential."""
 
@@ -134,28 +126,28 @@ class KeyShape(serializers.Serializer[Any]):
     revoked_at = serializers.DateTimeField(allow_null=True)
 
 
-@_shows(**_KEY, credential=_CREDENTIAL)
+@shows(**_KEY, credential=_CREDENTIAL)
 class KeyWithCredentialShape(KeyShape):
     """A key with its credential: the secret that goes into `x-api-key` of each call."""
 
     credential = serializers.CharField()
 
 
-@_shows(**_KEY, credential=_CREDENTIAL, old_credential_ends_at="2026-11-22T08:00:00.123456Z")
+@shows(**_KEY, credential=_CREDENTIAL, old_credential_ends_at="2026-11-22T08:00:00.123456Z")
 class RotatedKeyShape(KeyWithCredentialShape):
     """A key with its new credential."""
 
     old_credential_ends_at = serializers.DateTimeField(help_text="Until then calls with the old credential are answered as well.")
 
 
-@_shows(**{**_KEY, "status": "revoked", "revoked_at": "2026-11-21T09:00:00.123456Z"}, notice=None)
+@shows(**{**_KEY, "status": "revoked", "revoked_at": "2026-11-21T09:00:00.123456Z"}, notice=None)
 class RevokedKeyShape(KeyShape):
     """A key that was revoked."""
 
     notice = serializers.CharField(allow_null=True, help_text="What to do if its credential leaked; null where nothing is left to do.")
 
 
-@_takes(tier="premium", name="Shop", description="Checkout of the web shop")
+@takes(tier="premium", name="Shop", description="Checkout of the web shop")
 class KeyInput(Input):
     """A key to buy."""
 
@@ -164,7 +156,7 @@ class KeyInput(Input):
     description = Text(max_length=LONGEST_DESCRIPTION, required=False, allow_blank=True, default="")
 
 
-@_takes(name="Web shop")
+@takes(name="Web shop")
 class KeyChange(Input):
     """What can be changed of a key."""
 
@@ -175,7 +167,7 @@ class KeyChange(Input):
 _LONGEST_GRACE_SECONDS = int(LONGEST_GRACE.total_seconds())
 
 
-@_takes(grace_seconds=86400)
+@takes(grace_seconds=86400)
 class RotateInput(Input):
     """How long the old credential goes on working."""
 
@@ -213,7 +205,7 @@ def _status(row: Row, now: datetime) -> str:
 # --- Many at once ---------------------------------------------------------------------------------------------------------------
 
 
-@_takes(items=[{"tier": "premium", "name": "Branch 1"}, {"tier": "premium", "name": "Branch 2"}])
+@takes(items=[{"tier": "premium", "name": "Branch 1"}, {"tier": "premium", "name": "Branch 2"}])
 class BatchInput(Input):
     """Keys to buy."""
 
@@ -247,7 +239,7 @@ class OutcomeShape(serializers.Serializer[Any]):
     problem = ItemProblemShape(allow_null=True)
 
 
-@_shows(
+@shows(
     bought=1,
     refused=1,
     outcomes=[
@@ -294,7 +286,7 @@ class _Between(serializers.Serializer[Any]):
         return {"from": first, "to": last, **super().get_fields()}
 
 
-@_shows(
+@shows(
     **{"from": "2026-11-20", "to": "2026-11-21"},
     key=_ID,
     interval="day",
@@ -312,7 +304,7 @@ class KeyUsageShape(_Between):
     period = PeriodShape()
 
 
-@_shows(**{"from": "2026-11-01", "to": "2026-11-21"}, key=_ID, name="Shop", tier="premium", used=1240, period=_PERIOD)
+@shows(**{"from": "2026-11-01", "to": "2026-11-21"}, key=_ID, name="Shop", tier="premium", used=1240, period=_PERIOD)
 class UsageShape(_Between):
     """Requests of one key over some UTC days."""
 

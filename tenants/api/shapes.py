@@ -5,10 +5,26 @@ from typing import Any
 
 from rest_framework import serializers
 
+from tenants.api.examples import shows, takes
 from tenants.api.fields import Input, Moment, Several, Text
 from tenants.models import AuditEvent, Membership, Role, Scope, Tenant, Token
 
+_CREATED = "2026-11-21T08:00:00.123456Z"
+_TOKEN = {
+    "id": "8a1f6c3e-0d5b-4c7e-9b1a-2f6d3c4e5a70",
+    "name": "Deployment",
+    "prefix": "tgpEXAMPLE12",
+    "scopes": ["keys:read", "keys:write"],
+    "made_by": "ada@example.com",
+    "created_at": _CREATED,
+    "expires_at": "2027-11-21T08:00:00Z",
+    "revoked_at": None,
+    "last_used_at": None,
+}
+_TENANT = {"id": "c3b6a0de-93a7-4a5c-8f52-9a4fd0c1e7b2", "name": "Acme", "created_at": _CREATED, "suspended_at": None}
 
+
+@shows(**_TOKEN)
 class TokenShape(serializers.Serializer[Any]):
     """A token, without its secret."""
 
@@ -23,12 +39,14 @@ class TokenShape(serializers.Serializer[Any]):
     last_used_at = serializers.DateTimeField(allow_null=True, help_text="Exact to a minute.")
 
 
+@shows(**_TOKEN, token="tgpEXAMPLE12exampleEXAMPLEexampleEXAMPLEexampleEXAMP")  # noqa: S106 - an example
 class NewTokenShape(TokenShape):
     """A token that was just made, with its secret: this answer is the only place where that is ever shown."""
 
     token = serializers.CharField(help_text="The secret. Keep it: it is never shown again.")
 
 
+@takes(name=_TOKEN["name"], scopes=_TOKEN["scopes"], expires_at=_TOKEN["expires_at"])
 class TokenInput(Input):
     """A token to make."""
 
@@ -54,6 +72,7 @@ def token_shown(token: Token) -> dict[str, Any]:
     }
 
 
+@shows(**_TENANT)
 class TenantShape(serializers.Serializer[Any]):
     """An organisation."""
 
@@ -63,6 +82,7 @@ class TenantShape(serializers.Serializer[Any]):
     suspended_at = serializers.DateTimeField(allow_null=True, help_text="While it is set, its keys are refused and nothing can be bought.")
 
 
+@takes(name="Acme & Sons")
 class TenantInput(Input):
     """What can be changed of an organisation."""
 
@@ -74,6 +94,7 @@ def tenant_shown(tenant: Tenant) -> dict[str, Any]:
     return {"id": tenant.pk, "name": tenant.name, "created_at": tenant.created_at, "suspended_at": tenant.suspended_at}
 
 
+@shows(id="5b1f0c6e-7d2a-4f4e-8c3b-1a9e2d7f6c54", email="ada@example.com", role="owner", created_at=_CREATED)
 class MemberShape(serializers.Serializer[Any]):
     """A person in an organisation."""
 
@@ -89,6 +110,17 @@ def member_shown(membership: Membership) -> dict[str, Any]:
     return {"id": person.pk, "email": person.email, "role": membership.role, "created_at": membership.created_at}
 
 
+@shows(
+    id="e0a7d6c2-4b1f-4f0a-9c86-3f5b2d9e8a17",
+    created_at=_CREATED,
+    actor="ada@example.com (Deployment)",
+    action="api_key.renamed",
+    target_type="apikey",
+    target_id="5d0f6a3e-3c0a-4a7e-9c55-0a2f3f1f7f10",
+    target_name="Web shop",
+    details={"name": ["Shop", "Web shop"]},
+    request_id="0b3d7c5e-6f1a-4f0e-9a55-0c6a3b7d1f42",
+)
 class AuditEventShape(serializers.Serializer[Any]):
     """One thing that somebody did."""
 

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from drf_spectacular.utils import OpenApiExample, extend_schema_serializer
 from rest_framework import serializers
 
+from tenants.api.examples import shows, takes
 from tenants.api.fields import Input, Text
 from tenants.models import DeliveryState, EventType, WebhookDelivery, WebhookEndpoint
 from tenants.webhooks.endpoints import LONGEST_DESCRIPTION, TYPES
@@ -44,15 +44,7 @@ _DELIVERY = {
 }
 
 
-def _shows(**value: Any) -> Any:
-    return extend_schema_serializer(examples=[OpenApiExample("Example", value=value, response_only=True)])
-
-
-def _takes(**value: Any) -> Any:
-    return extend_schema_serializer(examples=[OpenApiExample("Example", value=value, request_only=True)])
-
-
-@_shows(**_WEBHOOK)
+@shows(**_WEBHOOK)
 class WebhookShape(serializers.Serializer[Any]):
     """A URL that is told what happens to your keys, without its secret. How it does, its deliveries say."""
 
@@ -68,14 +60,14 @@ class WebhookShape(serializers.Serializer[Any]):
     )
 
 
-@_shows(**_WEBHOOK, secret=_SECRET)
+@shows(**_WEBHOOK, secret=_SECRET)
 class WebhookWithSecretShape(WebhookShape):
     """A webhook with the secret that signs what it is sent."""
 
     secret = serializers.CharField(help_text="For any library of Standard Webhooks. Later an admin can read it in the page.")
 
 
-@_takes(url=_WEBHOOK["url"], types=_WEBHOOK["types"], description=_WEBHOOK["description"])
+@takes(url=_WEBHOOK["url"], types=_WEBHOOK["types"], description=_WEBHOOK["description"])
 class WebhookInput(Input):
     """A webhook to register."""
 
@@ -86,7 +78,7 @@ class WebhookInput(Input):
     description = Text(max_length=LONGEST_DESCRIPTION, required=False, default="", allow_blank=True)
 
 
-@_takes(types=["key.ready"], status="disabled")
+@takes(types=["key.ready"], status="disabled")
 class WebhookChange(Input):
     """What can be changed of a webhook. What is left out stays as it is."""
 
@@ -102,7 +94,7 @@ class WebhookChange(Input):
     )
 
 
-@_shows(**_DELIVERY)
+@shows(**_DELIVERY)
 class DeliveryShape(serializers.Serializer[Any]):
     """The telling of one event to one webhook."""
 
