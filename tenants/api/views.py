@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, ClassVar, TypeVar
 
-from django.core.exceptions import ImproperlyConfigured
+from django.core.exceptions import ImproperlyConfigured, TooManyFieldsSent
 from django.db import transaction
 from django.db.models import Model, QuerySet
 from django.shortcuts import get_object_or_404
@@ -165,7 +165,10 @@ class ApiView(GenericAPIView[Any]):
         if request.method in {"GET", "HEAD"}:
             known.update(filterset.base_filters if filterset else ())
             known.update({"limit", "cursor"} if self.pagination_class else ())
-        unknown = [name for name in request.query_params if name not in known]
+        try:
+            unknown = [name for name in request.query_params if name not in known]
+        except TooManyFieldsSent:
+            raise Problem("bad-request", _("There are too many parameters.")) from None
         if unknown:
             listed = ", ".join(sorted(known)) or _("none")
             text = _("There is no such parameter here. Known are: %(known)s.") % {"known": listed}
