@@ -5,7 +5,7 @@ from typing import Any
 from rest_framework import serializers
 
 from tenants.api.examples import shows, takes
-from tenants.api.fields import Input, Text
+from tenants.api.fields import Input, Several, Text
 from tenants.models import DeliveryState, EventType, WebhookDelivery, WebhookEndpoint
 from tenants.webhooks.endpoints import LONGEST_DESCRIPTION, TYPES
 from tenants.webhooks.payload import told
@@ -72,7 +72,7 @@ class WebhookInput(Input):
     """A webhook to register."""
 
     url = Text(max_length=LONGEST_URL, help_text="With https://, at a public address. Redirects are not followed.")
-    types = serializers.ListField(
+    types = Several(
         child=serializers.ChoiceField(choices=TYPE_VALUES), min_length=1, max_length=len(TYPE_VALUES), help_text="What it is told of."
     )
     description = Text(max_length=LONGEST_DESCRIPTION, required=False, default="", allow_blank=True)
@@ -83,9 +83,7 @@ class WebhookChange(Input):
     """What can be changed of a webhook. What is left out stays as it is."""
 
     url = Text(max_length=LONGEST_URL, required=False, help_text="What waits is sent to the new URL.")
-    types = serializers.ListField(
-        child=serializers.ChoiceField(choices=TYPE_VALUES), min_length=1, max_length=len(TYPE_VALUES), required=False
-    )
+    types = Several(child=serializers.ChoiceField(choices=TYPE_VALUES), min_length=1, max_length=len(TYPE_VALUES), required=False)
     description = Text(max_length=LONGEST_DESCRIPTION, required=False, allow_blank=True)
     status = serializers.ChoiceField(
         choices=["enabled", "disabled"],

@@ -215,3 +215,12 @@ def test_viewer_looks_and_changes_nothing(api: ApiClient, as_person: Callable[..
     assert looking.get(f"/webhooks/{made['id']}/deliveries").status_code == 200
     for method, path in [("POST", "/webhooks"), ("PATCH", f"/webhooks/{made['id']}"), ("POST", f"/webhooks/{made['id']}/rotate-secret")]:
         assert looking.call(method, path, {}).status_code == 403
+
+
+@pytest.mark.parametrize("types", [["x"] * 200_000, [{}] * 200_000], ids=["words", "objects"])
+def test_too_many_types_are_refused_before_any_is_looked_at(api: ApiClient, types: list[Any]) -> None:
+    webhook = register(api)
+    body = json.dumps({**BODY, "types": types}).encode()
+    for answer in (api.post("/webhooks", body), api.patch(f"/webhooks/{webhook['id']}", json.dumps({"types": types}).encode())):
+        assert answer.status_code == 400
+        assert [error["field"] for error in answer.json()["errors"]] == ["types"]
