@@ -119,8 +119,8 @@ class StaffGatewayInput(Input):
     """A gateway to register. Account and Region are chosen for good."""
 
     name = Text(max_length=100, help_text="How staff call it.")
-    account_id = Text(max_length=12, validators=[RegexValidator(r"^\d{12}$", gettext_lazy("An AWS account id has 12 digits."))])
-    region = Text(max_length=32, validators=[RegexValidator(r"^[a-z]{2}(-[a-z]+)+-\d$", gettext_lazy("Write a Region as us-east-1."))])
+    account_id = Text(max_length=12, validators=[RegexValidator(r"^[0-9]{12}$", gettext_lazy("An AWS account id has 12 digits."))])
+    region = Text(max_length=32, validators=[RegexValidator(r"^[a-z]{2}(-[a-z]+)+-[0-9]$", gettext_lazy("Write a Region as us-east-1."))])
     capacity = Whole(min_value=1, max_value=LARGEST_INTEGER, default=AWS_KEY_CAP)
     propagation_seconds = Whole(min_value=0, max_value=LARGEST_INTEGER, default=60)
 

@@ -46,6 +46,8 @@ def test_gateway_is_registered(staff: ApiClient) -> None:
     [
         ({"account_id": "123"}, "account_id", "12 digits"),
         ({"account_id": 123456789012}, "account_id", "has to be a text"),
+        ({"account_id": "\u0661" * 12}, "account_id", "12 digits"),
+        ({"region": "us-east-\u0661"}, "region", "us-east-1"),
         ({"region": "Frankfurt"}, "region", "us-east-1"),
         ({"capacity": 0}, "capacity", "greater than or equal to 1"),
         ({"name": ""}, "name", "blank"),
