@@ -27,8 +27,8 @@ def post(path, body, once):
 
 
 items, failures = list(csv.DictReader(open(sys.argv[1], newline="", encoding="utf-8"))), 0
-os.umask(0o077)  # the credentials are for your eyes only
 with open(sys.argv[2], "w", newline="", encoding="utf-8") as out:
+    os.chmod(sys.argv[2], 0o600)  # the credentials are for your eyes only, also where the file was there before
     for start in range(0, len(items), 500):
         batch = {"items": items[start : start + 500]}
         once = hashlib.sha256(f"{start} {batch}".encode()).hexdigest()  # run again after a failure, nothing is bought twice

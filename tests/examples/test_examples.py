@@ -152,6 +152,7 @@ def test_failed_export_leaves_the_old_file(run: Run, tmp_path: Path) -> None:
 
 def test_onboarding_buys_a_key_a_row_once(run: Run, pooled: Tier, tmp_path: Path) -> None:
     customers, out = tmp_path / "customers.csv", tmp_path / "credentials.csv"
+    out.touch(0o644)
     rows = [f"{'free' if number != 7 else 'nothing'},Customer {number},From a list" for number in range(520)]
     customers.write_text("tier,name,description\n" + "\n".join(rows))
     for _ in range(2):
