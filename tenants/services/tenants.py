@@ -14,8 +14,11 @@ class UnableToRenameTenant(Exception):
 
 
 def rename_tenant(*, tenant: Tenant, name: str, actor: Actor) -> Tenant:
-    """Give the tenant another name; spaces around it are taken off. Nothing happens when it has that name. Raises UnableToRenameTenant."""
-    name = name.strip()
+    """Give the tenant another name: on one line, with single spaces, as at sign-up. Nothing happens when it has that name.
+
+    Raises UnableToRenameTenant.
+    """
+    name = " ".join(name.split())
     if not name:
         raise UnableToRenameTenant(_("Give your organisation a name."))
     if len(name) > LONGEST_NAME:

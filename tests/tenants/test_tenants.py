@@ -33,3 +33,7 @@ def test_unfit_name_is_refused(acme: Tenant, name: str) -> None:
 
 def test_longest_name_is_taken(acme: Tenant) -> None:
     assert rename_tenant(tenant=acme, name="x" * LONGEST_NAME, actor=SYSTEM).name == "x" * LONGEST_NAME
+
+
+def test_new_name_stands_on_one_line(acme: Tenant) -> None:
+    assert rename_tenant(tenant=acme, name="Acme\r\n  &\tSons\u2028Ltd", actor=SYSTEM).name == "Acme & Sons Ltd"
