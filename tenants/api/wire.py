@@ -30,6 +30,10 @@ class JsonParser(BaseParser):
         raw: bytes = stream.read(LARGEST_BODY + 1)
         if len(raw) > LARGEST_BODY:
             raise Problem("body-too-large")
+        request = (parser_context or {}).get("request")
+        if request is not None and len(raw) < int(request.META.get("CONTENT_LENGTH") or 0):
+            # Whoever hung up in the middle did not mean what came so far, though it may be an object by itself.
+            raise Problem("malformed-body", _("The body ends before its Content-Length."))
         if not raw.strip():
             return {}
         try:

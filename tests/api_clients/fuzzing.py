@@ -50,13 +50,11 @@ REFILL_EVERY = 150
 _CURSOR = re.compile(r"[A-Za-z0-9_-]{1,200}")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
-# What no schema can say: fields whose right form is not enough. A 400 that names one of them and no other is no failure.
+# What no schema can say: fields whose right form is not enough, by operation ("": in each). A 400 that names these alone is no failure.
 MEANING = {
     ("", "cursor"): "was made here",
-    ("list_keys", "tier"): "names a tier that exists",
-    ("list_usage", "tier"): "names a tier that exists",
-    ("list_usage", "from"): "comes before `to`, by a year at most",
-    ("get_key_usage", "from"): "comes before `to`, by a year at most",
+    ("", "tier"): "names a tier that exists",
+    ("", "from"): "comes before `to`, by a year at most",
     **{("staff_create_tier", name): "quota and period, both or neither" for name in ("quota_limit", "quota_period")},
     ("staff_create_tier", "pool_size"): "for pooled tiers, and for them alone",
     ("staff_create_tier", "spare_target"): "for siloed tiers alone",
@@ -65,7 +63,6 @@ MEANING = {
     ("register_webhook", "url"): "begins with https:// and leads to a public address",
     ("change_webhook", "url"): "begins with https:// and leads to a public address",
     ("staff_find_key", "credential"): "has the right checksum",
-    ("buy_key", "tier"): "names a tier that exists",
     ("make_token", "scopes"): "only scopes that the maker has",
     ("make_token", "expires_at"): "lies ahead, and not too far",
 }

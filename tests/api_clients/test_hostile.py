@@ -131,10 +131,10 @@ def test_types_methods_and_lengths(web: WebProcess, alice: User) -> None:
         refused(web, request(secret, "POST", "/api/v1/keys", GOOD, TYPE + kind), {415})
     # Two types: the web server hands on one of them.
     refused(web, request(secret, "POST", "/api/v1/keys", b"tier=gold", TYPE + "application/json", TYPE + "text/plain"), {400, 415})
-    for method in ("PUT", "PATCH", "DELETE", "TRACE", "OPTIONS", "QUERY", "PROPFIND", "get", "X" * 200):
+    for method in ("PUT", "PATCH", "DELETE", "TRACE", "OPTIONS", "QUERY", "PROPFIND", "X" * 200):
         refused(web, request(secret, method), {405})
     refused(web, request(secret, "HEAD", "/api/v1/nothing"), {404})
-    refused(web, request(secret, "CONNECT", "localhost:443"), None)
+    refused(web, request(secret, "CONNECT"), None)
     for lengths in (["5", "6"], ["-1"], ["1e3"], ["99999999999999999999"], ["abc"], [str(len(GOOD) + 50)]):
         refused(web, request(secret, "POST", "/api/v1/keys", GOOD, *[f"Content-Length: {length}" for length in lengths]), None)
     refused(web, request(secret, "POST", "/api/v1/keys", GOOD, "Content-Length: 5", "Transfer-Encoding: chunked"), None)
