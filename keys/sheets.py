@@ -5,8 +5,10 @@ lose it when they are read: what was written comes back as it was.
 """
 
 import csv
+import errno
 import io
 import os
+import stat
 import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -173,9 +175,15 @@ class Writer:
 
 @contextmanager
 def private_file(path: Path) -> Iterator[TextIO]:
-    """A text file that only its owner may read (0600), emptied if it was there. Raises OSError, for a symbolic link too."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    """A text file that only its owner may read (0600), emptied if it was there.
+
+    Raises OSError, also for what is no ordinary file: a symbolic link, a pipe, or a device, whose mode is not ours to change.
+    """
+    # Without O_NONBLOCK a pipe that nobody reads would be waited for.
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "it is not an ordinary file")
         os.fchmod(descriptor, 0o600)
         os.ftruncate(descriptor, 0)
         yield file

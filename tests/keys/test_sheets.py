@@ -1,5 +1,6 @@
 import csv
 import io
+import os
 import stat
 from pathlib import Path
 
@@ -148,3 +149,18 @@ def test_private_file_follows_no_link(tmp_path: Path) -> None:
 
     assert target.read_text() == "precious"
     assert (tmp_path / "link").is_symlink()
+
+
+def test_private_file_is_an_ordinary_one(tmp_path: Path) -> None:
+    """A device's mode stays as it is, and a pipe that nobody reads is not waited for."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe, 0o644)
+    with pytest.raises(OSError), sheets.private_file(pipe):  # noqa: PT011 - the system's own words
+        pass
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        with pytest.raises(OSError, match="not an ordinary file"), sheets.private_file(pipe):
+            pass
+    finally:
+        os.close(reader)
+    assert stat.S_IMODE(pipe.stat().st_mode) == 0o644
