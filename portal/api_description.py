@@ -3,6 +3,7 @@
 ``make openapi`` writes docs/openapi.yaml. It imports nothing of Django's, since the settings import it.
 """
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 TITLE = "Tollgate"
@@ -98,3 +99,33 @@ def name_enums(result: dict[str, Any], **_kwargs: Any) -> dict[str, Any]:
     schemas.update({name: {"type": "string", "enum": values} for name, values in used.items()})
     result["components"]["schemas"] = dict(sorted(schemas.items()))
     return result
+
+
+def for_tenants(description: Mapping[str, Any]) -> dict[str, Any]:
+    """The description without what is for staff: their operations, and the components and tags that nothing else needs.
+
+    Tenants are never told how their tier keeps them apart, and the staff's operations tell what is refused where, and why.
+    """
+    paths = {path: item for path, item in description["paths"].items() if not path.startswith("/staff/")}
+    tags = [tag for tag in description["tags"] if not tag["name"].startswith("Staff: ")]
+    components: Mapping[str, Mapping[str, Any]] = description["components"]
+    kept = {("securitySchemes", name) for name in components.get("securitySchemes", {})}
+    waiting = set(_references(paths))
+    while waiting:
+        kind, name = waiting.pop()
+        kept.add((kind, name))
+        waiting |= set(_references(components[kind][name])) - kept
+    needed = {kind: {name: each for name, each in named.items() if (kind, name) in kept} for kind, named in components.items()}
+    return {**description, "paths": paths, "tags": tags, "components": needed}
+
+
+def _references(node: Any) -> Iterator[tuple[str, str]]:
+    """Kind and name of each component that something refers to."""
+    if isinstance(node, Mapping):
+        if isinstance(node.get("$ref"), str):
+            _hash, _components, kind, name = node["$ref"].split("/")
+            yield kind, name
+        node = list(node.values())
+    if isinstance(node, list):
+        for each in node:
+            yield from _references(each)

@@ -5,6 +5,7 @@ import json
 import re
 from pathlib import Path
 
+import yaml
 from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse
 from django.middleware.csrf import get_token
@@ -13,6 +14,7 @@ from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
 from django.views.decorators.http import etag, require_safe
 
+from portal.api_description import for_tenants
 from tenants.api.etags import etag_of
 from tenants.api.problems import KINDS, MEDIA_TYPE
 from tenants.api.schema import problem_example
@@ -23,17 +25,24 @@ _CODE = re.compile(r"`([^`]+)`")
 
 
 @functools.cache
-def _description() -> tuple[bytes, str]:
-    """The description and its ETag. A file of the release: it does not change while a process lives."""
+def _description(*, whole: bool) -> tuple[bytes, str]:
+    """The description, whole or as ``for_tenants`` leaves it, and its ETag. A file of the release: it does not change while we live."""
     text = DESCRIPTION.read_bytes()
+    if not whole:
+        described = for_tenants(yaml.load(text, Loader=yaml.CSafeLoader))
+        text = yaml.dump(described, Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True, width=120).encode()
     return text, etag_of(text.decode())
 
 
+def _description_for(request: HttpRequest) -> tuple[bytes, str]:
+    return _description(whole=request.user.is_authenticated and request.user.is_staff)
+
+
 @require_safe
-@etag(lambda _request: _description()[1])
-def openapi(_request: HttpRequest) -> HttpResponse:
-    """``/api/openapi.yaml``."""
-    return HttpResponse(_description()[0], content_type="application/yaml", headers={"Cache-Control": "no-cache"})
+@etag(lambda request: _description_for(request)[1])
+def openapi(request: HttpRequest) -> HttpResponse:
+    """``/api/openapi.yaml``: what is for staff is told to their sessions alone, since it says how tenants are kept apart."""
+    return HttpResponse(_description_for(request)[0], content_type="application/yaml", headers={"Cache-Control": "private, no-cache"})
 
 
 @require_safe

@@ -14,6 +14,7 @@ from django.conf import settings
 from django.test import Client
 
 from tenants.api.problems import KINDS, document
+from tenants.models import User
 from tests.portal.html import Page
 from tests.portal.test_pages import check
 
@@ -101,3 +102,26 @@ def test_bodies_have_examples_that_fit_their_schemas() -> None:
         wrong += [f"{path} {name}: {error.message}" for name, each in examples.items() for error in validator.iter_errors(each["value"])]
     assert wrong == []
     assert without == []
+
+
+@pytest.mark.django_db
+def test_tenants_read_nothing_of_what_is_for_staff(client: Client, alice: User, sam: User) -> None:
+    for person in (None, alice):
+        if person is not None:
+            client.force_login(person)
+        answer = client.get("/api/openapi.yaml")
+        told = yaml.safe_load(answer.content)
+        assert told["paths"] == {path: item for path, item in DESCRIBED["paths"].items() if not path.startswith("/staff/")}
+        assert {tag for item in told["paths"].values() for operation in item.values() for tag in operation["tags"]} == {
+            tag["name"] for tag in told["tags"]
+        }
+        for kind, name in re.findall(r"#/components/(\w+)/(\w[\w-]*)", answer.text):
+            assert told["components"][kind][name] == DESCRIBED["components"][kind][name]
+        assert told["components"]["securitySchemes"] == DESCRIBED["components"]["securitySchemes"]
+        assert not [word for word in ("pool", "silo", "isolation", "gateway key", "spare", "/staff/") if word in answer.text.lower()]
+        assert "Cookie" in answer["Vary"]
+        assert "private" in answer["Cache-Control"]
+        assert client.get("/api/openapi.yaml", headers={"If-None-Match": answer["ETag"]}).status_code == 304
+    client.force_login(sam)
+    whole = client.get("/api/openapi.yaml", headers={"If-None-Match": answer["ETag"]})
+    assert (whole.status_code, yaml.safe_load(whole.content)) == (200, DESCRIBED)
