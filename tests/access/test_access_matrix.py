@@ -47,14 +47,7 @@ def argument(world: dict[str, Any], route: str, name: str) -> Any:
     if route.startswith("api/v1/staff/"):
         return _of_staff(world, route.split("/")[3])
     if route.startswith("staff/"):
-        if name == "content_type_id":
-            return ContentType.objects.get_for_model(ApiKey).pk
-        if name == "app_label":
-            return "keys"
-        if name == "url":
-            return "nowhere/"
-        _staff, app, model, *_rest = route.split("/")
-        return api_key.pk if app == "r" else apps.get_model(app, model).objects.first().pk
+        return _of_admin(world, route, name)
     token = Token.objects.get(tenant=None if "staff-" in route else api_key.tenant_id)
     pk = world["webhook"].pk if "webhooks/" in route else token.pk if "tokens/" in route else api_key.pk
     samples = {
@@ -67,6 +60,14 @@ def argument(world: dict[str, Any], route: str, name: str) -> Any:
         "tenant_id": api_key.tenant_id,
     }
     return samples.get(name, uuid.UUID(int=1) if name.endswith("id") else "none")
+
+
+def _of_admin(world: dict[str, Any], route: str, name: str) -> Any:
+    samples = {"content_type_id": ContentType.objects.get_for_model(ApiKey).pk, "app_label": "keys", "url": "nowhere/"}
+    if name in samples:
+        return samples[name]
+    _staff, app, model, *_rest = route.split("/")
+    return world["api_key"].pk if app == "r" else apps.get_model(app, model).objects.first().pk
 
 
 def _of_staff(world: dict[str, Any], collection: str) -> Any:
