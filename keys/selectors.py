@@ -5,12 +5,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
-from django.db.models import Count, F, Min, Q, Sum
+from django.db.models import Count, F, Min, Q, QuerySet, Sum
+from django.db.models.functions import TruncDate
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
 
 from keys import words
-from keys.models import ApiKey, ApiKeyQuerySet, Credential, Gateway, GatewayKey, KeyRole, Stage, Tier, UsageDay, UsagePlan
+from keys.models import ApiKey, ApiKeyQuerySet, Gateway, GatewayKey, KeyRole, Stage, Tier, UsageDay, UsagePlan
 from tenants.models import AuditEvent, Tenant
 
 # --- For tenants ----------------------------------------------------------------------------------------------------------------
@@ -140,22 +141,26 @@ def usage_days(api_key: ApiKey, now: datetime, days: int = 14) -> list[tuple[dat
 
 def usage_between(api_key: ApiKey, first: date, last: date) -> list[tuple[date, int]]:
     """``usage_days`` for any days, ``first`` and ``last`` among them."""
-    stood_on = api_key.credentials.values_list("gateway_key_id", flat=True)
-    rows = UsageDay.objects.filter(gateway_key__in=stood_on, date__range=(first, last)).values_list("date").annotate(Sum("used"))
-    used = dict(rows)
+    used = dict(_days_of([api_key.pk], first, last).values_list("date").annotate(Sum("used")))
     return [(day, int(used.get(day, 0))) for day in (first + timedelta(days=offset) for offset in range((last - first).days + 1))]
 
 
 def usage_totals(api_keys: Iterable[ApiKey], first: date, last: date) -> dict[uuid.UUID, int]:
-    """The sum of ``usage_between`` for many, in two queries: by API key id."""
+    """The sum of ``usage_between`` for many, in one query: by API key id."""
     ids = [api_key.pk for api_key in api_keys]
-    stood_on: dict[uuid.UUID, set[uuid.UUID]] = {pk: set() for pk in ids}
-    for pk, gateway_key_id in Credential.objects.filter(api_key__in=ids).values_list("api_key_id", "gateway_key_id"):
-        stood_on[pk].add(gateway_key_id)
-    every = set().union(*stood_on.values())
-    rows = UsageDay.objects.filter(gateway_key__in=every, date__range=(first, last)).values_list("gateway_key").annotate(Sum("used"))
-    used = dict(rows)
-    return {pk: sum(int(used.get(each, 0)) for each in places) for pk, places in stood_on.items()}
+    used = dict(_days_of(ids, first, last).values_list("gateway_key__credentials__api_key").annotate(Sum("used")))
+    return {pk: int(used.get(pk, 0)) for pk in ids}
+
+
+def _days_of(api_keys: Sequence[uuid.UUID], first: date, last: date) -> QuerySet[UsageDay]:
+    """Usage of the gateway keys that these API keys stood on, on the days when they did.
+
+    What came before and after is not theirs: a value that tenants share was called by others, and is after they left it.
+    """
+    began = TruncDate("gateway_key__credentials__created_at", tzinfo=UTC)
+    ended = TruncDate("gateway_key__credentials__ends_at", tzinfo=UTC)
+    rows = UsageDay.objects.filter(gateway_key__credentials__api_key__in=api_keys, date__range=(first, last)).order_by()
+    return rows.alias(began=began, ended=ended).filter(Q(ended=None) | Q(date__lte=F("ended")), date__gte=F("began"))
 
 
 def history_of(api_key: ApiKey, limit: int = 50) -> list[AuditEvent]:

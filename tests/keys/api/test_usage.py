@@ -34,8 +34,9 @@ def used(api_key: ApiKey, day: int, count: int, remaining: int | None = None) ->
 
 @pytest.fixture
 def shop(acme: Tenant) -> ApiKey:
-    """A key with 2,000 a day."""
-    api_key = buy(acme, make_tier(slug="premium"))
+    """A key with 2,000 a day, bought on the first of the month."""
+    with time_machine.travel(NOW - timedelta(days=20), tick=False):
+        api_key = buy(acme, make_tier(slug="premium"))
     bring_into_service()
     return api_key
 
@@ -86,13 +87,32 @@ def test_this_month_unless_told_and_nothing_read_yet(api: ApiClient, acme: Tenan
 def test_rotated_credentials_are_counted(api: ApiClient, shop: ApiKey) -> None:
     used(shop, 20, 10)
     api_keys.rotate(api_key=shop, grace=timedelta(hours=1), actor=SYSTEM)
+    used(shop, 21, 4)
     shop.refresh_from_db()
-    used(shop, 20, 5)
+    used(shop, 21, 5)
     assert api.get(f"/keys/{shop.pk}/usage?from=2026-11-20").json()["days"] == [
-        {"date": "2026-11-20", "used": 15},
-        {"date": "2026-11-21", "used": 0},
+        {"date": "2026-11-20", "used": 10},
+        {"date": "2026-11-21", "used": 9},
     ]
-    assert api.get("/usage?from=2026-11-20&to=2026-11-20").json()["data"][0]["used"] == 15
+    assert api.get("/usage?from=2026-11-20&to=2026-11-21").json()["data"][0]["used"] == 19
+
+
+def test_days_before_and_after_a_credential_are_not_told(api: ApiClient, acme: Tenant, outsiders: Tenant) -> None:
+    """On a value that tenants share, those are the others'."""
+    tier = make_tier(slug="free", pool_size=1)
+    with time_machine.travel(NOW - timedelta(days=20), tick=False):
+        theirs = buy(outsiders, tier)
+    for day in (1, 9, 11, 13, 20):
+        used(theirs, day, 100 + day)
+    with time_machine.travel(NOW - timedelta(days=11), tick=False):
+        mine = buy(acme, tier)
+    with time_machine.travel(NOW - timedelta(days=8), tick=False):
+        api_keys.revoke(api_key=mine, actor=SYSTEM)
+
+    body = api.get(f"/keys/{mine.pk}/usage?from=2026-11-01").json()
+
+    assert {day["date"]: day["used"] for day in body["days"] if day["used"]} == {"2026-11-11": 111, "2026-11-13": 113}
+    assert [row["used"] for row in api.get("/usage").json()["data"]] == [224]
 
 
 def test_all_keys_over_some_days(api: ApiClient, acme: Tenant, outsiders: Tenant, shop: ApiKey) -> None:
@@ -105,8 +125,8 @@ def test_all_keys_over_some_days(api: ApiClient, acme: Tenant, outsiders: Tenant
     rows = [row for page in walk(api, "/usage?limit=1") for row in page]
 
     assert [(row["key"], row["name"], row["tier"], row["used"]) for row in rows] == [
-        (str(each.pk), each.name, "premium", count)
-        for each, count in sorted([(shop, 127), (till, 5)], key=lambda of: of[0].pk, reverse=True)
+        (str(till.pk), "Till", "premium", 5),
+        (str(shop.pk), "Shop", "premium", 127),
     ]
     assert {(row["from"], row["to"]) for row in rows} == {("2026-11-01", "2026-11-21")}
     [row] = [row for row in rows if row["name"] == "Shop"]
