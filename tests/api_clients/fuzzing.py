@@ -60,6 +60,8 @@ MEANING = {
     ("staff_create_tier", "spare_target"): "for siloed tiers alone",
     ("staff_create_tier", "stages"): "ids of stages",
     ("staff_change_tier", "stages"): "ids of stages",
+    ("staff_register_stage", "invoke_url"): "with a host that a name server could know",
+    ("staff_change_stage", "invoke_url"): "with a host that a name server could know",
     ("register_webhook", "url"): "begins with https:// and leads to a public address",
     ("change_webhook", "url"): "begins with https:// and leads to a public address",
     ("staff_find_key", "credential"): "has the right checksum",
