@@ -1,4 +1,4 @@
-"""Buy a key for each row of a CSV file (tier,name,description): bulk_onboarding.py IN OUT. OUT gets ids and credentials, or reasons."""
+"""Buy a key for each row of a CSV file (tier,name,description): bulk_onboarding.py IN OUT. What is refused is in OUT.refused: mend it."""
 
 import csv
 import hashlib
@@ -10,13 +10,14 @@ import time
 from urllib import error, request
 
 
-def post(path, body, once):
-    """The answer. Waits and asks again when there are too many requests or the server is away: with the same key nothing is done twice."""
+def buy(rows, start):
+    """The outcomes. Waits and asks again when there are too many requests or no server: of the same file nothing is bought twice."""
+    once = hashlib.sha256(f"{start} {rows}".encode()).hexdigest()
     headers = {"Authorization": f"Bearer {os.environ['TOLLGATE_TOKEN']}", "Content-Type": "application/json", "Idempotency-Key": once}
-    asked = request.Request(f"{os.environ['TOLLGATE_URL']}/api/v1{path}", json.dumps(body).encode(), headers)
+    asked = request.Request(f"{os.environ['TOLLGATE_URL'].rstrip('/')}/api/v1/keys/batch", json.dumps({"items": rows}).encode(), headers)
     for attempt in range(8):
         try:
-            return json.load(request.urlopen(asked, timeout=60))
+            return json.load(request.urlopen(asked, timeout=60))["outcomes"]
         except error.HTTPError as refusal:
             if refusal.code not in (429, 503):
                 sys.exit(f"{refusal.code}: {json.load(refusal)['detail']}")
@@ -26,14 +27,13 @@ def post(path, body, once):
     sys.exit("The portal does not answer.")
 
 
-items, failures = list(csv.DictReader(open(sys.argv[1], newline="", encoding="utf-8"))), 0
-with open(sys.argv[2], "w", newline="", encoding="utf-8") as out:
-    os.chmod(sys.argv[2], 0o600)  # the credentials are for your eyes only, also where the file was there before
-    for start in range(0, len(items), 500):
-        batch = {"items": items[start : start + 500]}
-        once = hashlib.sha256(f"{start} {batch}".encode()).hexdigest()  # run again after a failure, nothing is bought twice
-        for item, outcome in zip(batch["items"], post("/keys/batch", batch, once)["outcomes"], strict=True):
-            key, problem = outcome["key"] or {}, outcome["problem"] or {}
-            csv.writer(out).writerow([item["name"], key.get("id"), key.get("credential"), problem.get("detail")])
-            failures += outcome["key"] is None
-sys.exit(f"{failures} were refused: {sys.argv[2]} says why." if failures else 0)
+_, source, target = sys.argv if len(sys.argv) == 3 else sys.exit(__doc__)
+rows, refused = list(csv.DictReader(open(source, newline="", encoding="utf-8"))), []
+with open(target, "w", newline="", encoding="utf-8") as out:
+    os.chmod(target, 0o600)  # the credentials are for your eyes only, also where the file was there before
+    for row, outcome in zip(rows, (each for at in range(0, len(rows), 500) for each in buy(rows[at : at + 500], at)), strict=True):
+        key, problem = outcome["key"] or {}, outcome["problem"] or {}
+        csv.writer(out).writerow([row["name"], key.get("id"), key.get("credential"), problem.get("detail")])
+        refused += [] if key else [row]
+csv.writer(open(f"{target}.refused", "w", newline="", encoding="utf-8")).writerows([*rows[:1], *map(dict.values, refused)])
+sys.exit(f"{len(refused)} were refused: {target} says why. Mend {target}.refused and run that, not the whole file." if refused else 0)

@@ -28,7 +28,9 @@ def call(method, path, body=None, once=None):
     sys.exit("The portal does not answer.")
 
 
-tier, name = sys.argv[1:3]
+if len(sys.argv) != 3:
+    sys.exit(__doc__)
+tier, name = sys.argv[1:]
 once = hashlib.sha256(f"buy {tier} {name}".encode()).hexdigest()
 key = call("POST", "/keys", {"tier": tier, "name": name}, once)
 while call("GET", f"/keys/{key['id']}")["status"] == "preparing":

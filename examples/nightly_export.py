@@ -10,12 +10,10 @@ import urllib.error
 import urllib.request
 
 
-def call(method, path, body=None, once=None):
-    """The answer. Waits and asks again when there are too many requests or the server is away: with the same key nothing is done twice."""
+def get(path):
+    """The answer. Waits and asks again when there are too many requests or the server is away."""
     url = path if "://" in path else f"{os.environ['TOLLGATE_URL'].rstrip('/')}/api/v1{path}"
-    headers = {"Authorization": f"Bearer {os.environ['TOLLGATE_TOKEN']}", "Content-Type": "application/json"}
-    headers |= {"Idempotency-Key": once} if once else {}
-    request = urllib.request.Request(url, None if body is None else json.dumps(body).encode(), headers, method=method)
+    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {os.environ['TOLLGATE_TOKEN']}"})
     for attempt in range(8):
         try:
             return json.load(urllib.request.urlopen(request, timeout=60))
@@ -28,12 +26,14 @@ def call(method, path, body=None, once=None):
     sys.exit("The portal does not answer.")
 
 
+if len(sys.argv) != 2:
+    sys.exit(__doc__)
 target, page = sys.argv[1], {"next": "/keys?limit=100"}
 with open(f"{target}.part", "w", newline="", encoding="utf-8") as file:
     columns = ["id", "name", "description", "tier", "status", "last_four", "endpoint", "created_at", "disabled_at", "revoked_at"]
     rows = csv.DictWriter(file, columns, extrasaction="ignore")
     rows.writeheader()
     while page["next"]:
-        page = call("GET", page["next"])
+        page = get(page["next"])
         rows.writerows(page["data"])
 os.replace(f"{target}.part", target)

@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -10,12 +11,11 @@ import urllib.error
 import urllib.request
 
 
-def call(method, path, body=None, once=None):
+def post(path, body, once):
     """The answer. Waits and asks again when there are too many requests or the server is away: with the same key nothing is done twice."""
-    url = path if "://" in path else f"{os.environ['TOLLGATE_URL'].rstrip('/')}/api/v1{path}"
-    headers = {"Authorization": f"Bearer {os.environ['TOLLGATE_TOKEN']}", "Content-Type": "application/json"}
-    headers |= {"Idempotency-Key": once} if once else {}
-    request = urllib.request.Request(url, None if body is None else json.dumps(body).encode(), headers, method=method)
+    headers = {"Authorization": f"Bearer {os.environ['TOLLGATE_TOKEN']}", "Content-Type": "application/json", "Idempotency-Key": once}
+    url = f"{os.environ['TOLLGATE_URL'].rstrip('/')}/api/v1{path}"
+    request = urllib.request.Request(url, json.dumps(body).encode(), headers)
     for attempt in range(8):
         try:
             return json.load(urllib.request.urlopen(request, timeout=60))
@@ -28,10 +28,12 @@ def call(method, path, body=None, once=None):
     sys.exit("The portal does not answer.")
 
 
+if len(sys.argv) < 4 or not shutil.which(sys.argv[3]):  # before anything changes
+    sys.exit(__doc__)
 key_id, grace, *command = sys.argv[1:]
 # Once a day: run again after a failure, the command gets the same credential.
 once = f"rotate {key_id} {time.strftime('%Y-%m-%d', time.gmtime())}"
-key = call("POST", f"/keys/{key_id}/rotate", {"grace_seconds": int(grace)}, once)
+key = post(f"/keys/{key_id}/rotate", {"grace_seconds": int(grace)}, once)
 failed = subprocess.run(command, input=key["credential"], text=True, check=False).returncode
 print(f"{key['name']}: the old credential works until {key['old_credential_ends_at'] or 'now'}.")
 sys.exit(f"{command[0]} failed with {failed}: mend it and run this again today." if failed else 0)

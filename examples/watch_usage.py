@@ -9,12 +9,10 @@ import urllib.error
 import urllib.request
 
 
-def call(method, path, body=None, once=None):
-    """The answer. Waits and asks again when there are too many requests or the server is away: with the same key nothing is done twice."""
+def get(path):
+    """The answer. Waits and asks again when there are too many requests or the server is away."""
     url = path if "://" in path else f"{os.environ['TOLLGATE_URL'].rstrip('/')}/api/v1{path}"
-    headers = {"Authorization": f"Bearer {os.environ['TOLLGATE_TOKEN']}", "Content-Type": "application/json"}
-    headers |= {"Idempotency-Key": once} if once else {}
-    request = urllib.request.Request(url, None if body is None else json.dumps(body).encode(), headers, method=method)
+    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {os.environ['TOLLGATE_TOKEN']}"})
     for attempt in range(8):
         try:
             return json.load(urllib.request.urlopen(request, timeout=60))
@@ -27,10 +25,12 @@ def call(method, path, body=None, once=None):
     sys.exit("The portal does not answer.")
 
 
+if len(sys.argv) != 2:
+    sys.exit(__doc__)
 threshold, near = float(sys.argv[1]), 0
 page = {"next": "/usage?limit=100"}
 while page["next"]:
-    page = call("GET", page["next"])
+    page = get(page["next"])
     for row in page["data"]:
         used, limit = row["period"]["used"], row["period"]["limit"]
         if limit and 100 * used / limit >= threshold:

@@ -166,6 +166,30 @@ def test_onboarding_buys_a_key_a_row_once(run: Run, pooled: Tier, tmp_path: Path
     assert written[7][3]
     assert out.stat().st_mode & 0o077 == 0
 
+    mended, rest = tmp_path / "mended.csv", tmp_path / "rest.csv"
+    refused = Path(f"{out}.refused").read_text()
+    assert refused.splitlines() == ["tier,name,description", "nothing,Customer 7,From a list"]
+    mended.write_text(refused.replace("nothing", "free"))
+    assert run("bulk_onboarding", str(mended), str(rest)).returncode == 0
+    assert ApiKey.objects.count() == 520
+    assert Path(f"{rest}.refused").read_text().splitlines() == ["tier,name,description"]
+
+
+@pytest.mark.parametrize("path", [path for path in EXAMPLES if path.stem != "receive_webhooks"], ids=lambda path: path.stem)
+def test_examples_say_how_they_are_called(path: Path) -> None:
+    asked = finish(start(path.stem, url="http://nobody.invalid", secret="none"))
+    assert (asked.returncode, asked.stdout) == (1, "")
+    assert f"{path.name} " in asked.stderr
+    assert "Traceback" not in asked.stderr
+
+
+def test_rotation_changes_nothing_when_there_is_no_such_command(run: Run, acme: Tenant) -> None:
+    api_key = buy(acme, make_tier(slug="own"))
+    bring_into_service()
+    asked = run("rotate_with_grace", str(api_key.pk), "3600", "no-such-command")
+    assert (asked.returncode, "COMMAND" in asked.stderr) == (1, True)
+    assert Credential.objects.count() == 1
+
 
 class Shaky(BaseHTTPRequestHandler):
     """Answers 429, then breaks off, then answers 503; then all is well."""
