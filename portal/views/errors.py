@@ -4,10 +4,12 @@ import math
 import sys
 
 import structlog
+from django.conf import settings
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
+from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from portal.unavailable import is_unavailable
@@ -24,7 +26,7 @@ API_PATH = "/api/v1/"
 
 def _is_api(request: HttpRequest) -> bool:
     """Scripts get problem documents, never HTML."""
-    return request.path.startswith(API_PATH)
+    return f"{request.path}/".startswith(API_PATH)
 
 
 def _still_page(template: str, status: int) -> HttpResponse:
@@ -48,7 +50,11 @@ def permission_denied(request: HttpRequest, exception: Exception | None = None) 
 
 
 def page_not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    return plain_response("not-found") if _is_api(request) else render(request, "404.html", status=404)
+    if not _is_api(request):
+        return render(request, "404.html", status=404)
+    # No endpoint was reached: the path is wrong, whoever asks.
+    text = _("There is no such URL. Compare it with %(docs)s: ids are UUIDs, and no path ends with a slash.")
+    return plain_response("not-found", text % {"docs": f"{settings.PORTAL_URL}{reverse('api_docs')}"})
 
 
 def ratelimited(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:

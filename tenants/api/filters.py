@@ -1,13 +1,14 @@
 """Filters of lists, by django-filter. A wrong value is an error that names the parameter, never an empty list."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC
 from typing import Any
 
 import django_filters
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
+from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
 from django_filters.rest_framework import DjangoFilterBackend
 from drf_spectacular.utils import extend_schema_field
@@ -58,7 +59,17 @@ class MomentFilter(django_filters.IsoDateTimeFilter):  # type: ignore[misc]  # a
     field_class = MomentField
 
 
-class StateFilter(django_filters.ChoiceFilter):  # type: ignore[misc]  # as above
+class ChoiceFilter(django_filters.ChoiceFilter):  # type: ignore[misc]  # as above
+    """One of ``choices``. Whoever gives another word is told which there are."""
+
+    def __init__(self, *, choices: Iterable[tuple[str, Any]], **kwargs: Any) -> None:
+        listed = list(choices)
+        known = ", ".join(word for word, _label in listed)
+        texts = {"invalid_choice": format_lazy(_("There is no such value. Known are: {known}."), known=known)}
+        super().__init__(choices=listed, error_messages=texts, **kwargs)
+
+
+class StateFilter(ChoiceFilter):
     """A word that a function turns into conditions: for what is derived from several columns."""
 
     def __init__(self, select: Callable[[QuerySet[Any], str], QuerySet[Any]], **kwargs: Any) -> None:
@@ -69,7 +80,7 @@ class StateFilter(django_filters.ChoiceFilter):  # type: ignore[misc]  # as abov
         return self.select(queryset, value) if value else queryset
 
 
-class YesNoFilter(django_filters.ChoiceFilter):  # type: ignore[misc]  # as above
+class YesNoFilter(ChoiceFilter):
     """``true`` or ``false``. (django-filter's own takes anything else for no filter at all.)"""
 
     def __init__(self, select: Callable[[QuerySet[Any], bool], QuerySet[Any]], **kwargs: Any) -> None:

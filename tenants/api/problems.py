@@ -74,7 +74,7 @@ KINDS: dict[str, Kind] = dict(
             "not-authenticated",
             401,
             _l("A token is needed"),
-            _l("The request bears no token."),
+            _l("The request bears no token, as in `Authorization: Bearer tgp...`."),
             _l("Make a token in the settings of your organisation and send it as `Authorization: Bearer tgp...`."),
         ),
         _kind(
@@ -131,14 +131,14 @@ KINDS: dict[str, Kind] = dict(
             403,
             _l("Confirm that it is you"),
             _l("Secrets are shown only to a session that proved a few minutes ago whose it is."),
-            _l("Sign in again, then repeat the request. Tokens need no such proof."),
+            _l("Confirm it at `/accounts/reauthenticate/`, then repeat the request. Tokens need no such proof."),
         ),
         _kind(
             "not-found",
             404,
             _l("There is nothing here"),
             _l("There is no such thing, or it belongs to somebody else: the two are not told apart."),
-            _l("Check the id; list the collection to see what there is."),
+            _l("Check the path and the id; list the collection to see what there is. Ids are UUIDs, and no path ends with a slash."),
         ),
         _kind(
             "method-not-allowed",
@@ -179,8 +179,8 @@ KINDS: dict[str, Kind] = dict(
             "unsupported-media-type",
             415,
             _l("Send JSON"),
-            _l("Bodies are JSON and nothing else."),
-            _l("Set `Content-Type: application/json`."),
+            _l("Bodies are JSON and say so: `Content-Type: application/json`."),
+            _l("Set the header: without it, many programs send something else. Forms are not read."),
         ),
         _kind(
             "idempotency-key-reused",

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, NoReturn, TypeVar
 
 from django.core.exceptions import ImproperlyConfigured, TooManyFieldsSent
 from django.db import transaction
 from django.db.models import Model, QuerySet
+from django.http import HttpRequest
 from django.shortcuts import get_object_or_404
 from django.utils.translation import gettext as _
 from rest_framework.generics import GenericAPIView
@@ -129,6 +130,10 @@ class ApiView(GenericAPIView[Any]):
         if request.method == "POST" and self.post_limit:
             self._count(request, throttling.policy_named(self.post_limit))
         take_chunked_body(request._request)
+
+    def http_method_not_allowed(self, request: HttpRequest, *args: Any, **kwargs: Any) -> NoReturn:
+        text = _("This URL takes %(methods)s.") % {"methods": ", ".join(self.allowed_methods)}
+        raise Problem("method-not-allowed", text)
 
     @property
     def default_response_headers(self) -> dict[str, str]:

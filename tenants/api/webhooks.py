@@ -16,7 +16,7 @@ from rest_framework.response import Response
 
 from tenants.api import etags
 from tenants.api.fields import Nothing
-from tenants.api.filters import StateFilter
+from tenants.api.filters import ChoiceFilter, StateFilter
 from tenants.api.idempotency import idempotent
 from tenants.api.pagination import KeysetPagination
 from tenants.api.views import ApiView, ListView
@@ -58,7 +58,7 @@ class DeliveryFilter(django_filters.FilterSet):  # type: ignore[misc]  # django-
     """How they stand, and what they tell."""
 
     status = StateFilter(_standing, choices=[(word, state.label) for state, word in STATES.items()], label=_("How they stand"))
-    type = django_filters.ChoiceFilter(field_name="event__type", choices=EventType.choices, label=_("What they tell"))
+    type = ChoiceFilter(field_name="event__type", choices=EventType.choices, label=_("What they tell"))
 
     class Meta:
         model = WebhookDelivery

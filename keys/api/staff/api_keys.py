@@ -34,7 +34,7 @@ from keys.api.staff.gateway_keys import GatewayKeyShape, gateway_keys_shown
 from keys.models import ApiKey, Isolation, Status
 from keys.services import api_keys
 from tenants.api.fields import Input, Nothing, Text
-from tenants.api.filters import StateFilter
+from tenants.api.filters import ChoiceFilter, StateFilter
 from tenants.api.idempotency import idempotent
 from tenants.api.problems import Problem, invalid
 from tenants.models import Scope
@@ -111,9 +111,7 @@ class KeyFilter(django_filters.FilterSet):  # type: ignore[misc]  # django-filte
 
     tenant = django_filters.UUIDFilter(field_name="tenant_id", label=gettext_lazy("Id of the tenant"))
     tier = TierSlugFilter("tier_id")
-    isolation = django_filters.ChoiceFilter(
-        field_name="tier__isolation", choices=Isolation.choices, label=gettext_lazy("How its tier is kept")
-    )
+    isolation = ChoiceFilter(field_name="tier__isolation", choices=Isolation.choices, label=gettext_lazy("How its tier is kept"))
     status = StateFilter(
         lambda rows, status: staff_selectors.api_keys_with_status(rows, status, timezone.now()),
         choices=Status.choices,

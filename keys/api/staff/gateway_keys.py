@@ -22,7 +22,7 @@ from keys.api.staff.examples import with_example
 from keys.models import GatewayKey, KeyRole
 from keys.services import pools
 from tenants.api.fields import Input, Whole
-from tenants.api.filters import StateFilter
+from tenants.api.filters import ChoiceFilter, StateFilter
 from tenants.api.idempotency import idempotent
 from tenants.models import Scope
 
@@ -119,7 +119,7 @@ class GatewayKeyFilter(django_filters.FilterSet):  # type: ignore[misc]  # djang
 
     gateway = django_filters.UUIDFilter(field_name="gateway_id", label=gettext_lazy("Id of the gateway"))
     tier = TierSlugFilter("usage_plan__tier_id")
-    role = django_filters.ChoiceFilter(choices=KeyRole.choices, label=gettext_lazy("What it is for"))
+    role = ChoiceFilter(choices=KeyRole.choices, label=gettext_lazy("What it is for"))
     state = StateFilter(
         lambda rows, state: staff_selectors.gateway_keys_in_state(rows, state, timezone.now()),
         choices=STATES,

@@ -16,7 +16,7 @@ from keys import staff_selectors
 from keys.api.staff.base import GatewayRef, StaffListView, gateway_ref
 from keys.api.staff.examples import with_example
 from keys.models import Finding, FindingKind, ReconcileRun
-from tenants.api.filters import StateFilter
+from tenants.api.filters import ChoiceFilter, StateFilter
 from tenants.models import Scope
 
 OUTCOMES = [
@@ -136,7 +136,7 @@ class FindingFilter(django_filters.FilterSet):  # type: ignore[misc]  # as above
 
     gateway = django_filters.UUIDFilter(field_name="gateway_id", label=gettext_lazy("Id of the gateway"))
     run = RowNumberFilter(field_name="run_id", label=gettext_lazy("Id of the reconcile run"))
-    kind = django_filters.ChoiceFilter(choices=FindingKind.choices, label=gettext_lazy("How the two differ"))
+    kind = ChoiceFilter(choices=FindingKind.choices, label=gettext_lazy("How the two differ"))
     state = StateFilter(staff_selectors.findings_in_state, choices=STATES, label=gettext_lazy("What became of it"))
 
     class Meta:

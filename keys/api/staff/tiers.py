@@ -27,7 +27,7 @@ from keys.services import catalog
 from keys.services.pools import LARGEST_POOL
 from tenants.api import etags
 from tenants.api.fields import Input, Nothing, Several, Text, Whole
-from tenants.api.filters import YesNoFilter
+from tenants.api.filters import ChoiceFilter, YesNoFilter
 from tenants.api.idempotency import idempotent
 from tenants.api.problems import invalid
 from tenants.models import Scope
@@ -193,7 +193,7 @@ class TierPreviewsShape(serializers.Serializer[Any]):
 class TierFilter(django_filters.FilterSet):  # type: ignore[misc]  # django-filter is untyped
     """Of which kind, and whether they are for sale."""
 
-    isolation = django_filters.ChoiceFilter(choices=Isolation.choices, label=gettext_lazy("How its tenants are kept apart"))
+    isolation = ChoiceFilter(choices=Isolation.choices, label=gettext_lazy("How its tenants are kept apart"))
     retired = YesNoFilter(lambda tiers, yes: tiers.filter(retired_at__isnull=not yes), label=gettext_lazy("Closed to buyers"))
 
     class Meta:

@@ -184,3 +184,9 @@ def test_queries_do_not_grow_with_rows(api: ApiClient, acme: Tenant, path: str) 
         counts[rows] = len(queries)
     assert counts[0] <= counts[1] == counts[100]
     assert counts[100] <= 5
+
+
+def test_unknown_status_is_told_which_there_are(api: ApiClient) -> None:
+    answer = api.get("/keys?status=active")
+    assert wrong_fields(answer) == {"status"}
+    assert "Known are: preparing, " in answer.json()["detail"]

@@ -127,6 +127,7 @@ def test_head_is_get_without_a_body(alice: User) -> None:
 def test_other_methods_are_405(alice: User, method: str) -> None:
     answer = make_client(alice).call(method, "/tokens")
     assert (answer.status_code, answer["Allow"]) == (405, "GET, HEAD, POST")
+    assert answer.json()["detail"] == "This URL takes GET, HEAD, POST."
     assert answer["Content-Type"] == "application/problem+json"
 
 
