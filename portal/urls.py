@@ -6,6 +6,7 @@ from allauth.mfa.models import Authenticator
 from django.contrib import admin
 from django.contrib.auth.models import Group
 from django.urls import URLPattern, URLResolver, include, path
+from django.views.generic import RedirectView
 
 from portal.views import api_docs, docs, health, home, mailbox
 from tenants.ratelimits import limited
@@ -22,6 +23,9 @@ sign_in = limited(group="sign-in", rate="30/m", key="ip")(limited(group="sign-in
 sign_up = limited(group="sign-up", rate="20/m", key="ip")(limited(group="sign-up", rate="5/h", key="post:email")(account.signup))
 reset = limited(group="reset", rate="20/m", key="ip")(limited(group="reset", rate="5/h", key="post:email")(account.password_reset))
 reauthenticate = limited(group="reauthenticate", rate="10/m", key="user")(account.reauthenticate)
+
+# What people type who look for the reference of the REST API.
+to_api_docs = RedirectView.as_view(pattern_name="api_docs", http_method_names=["get", "head"])
 
 # Admin pages of other apps that nobody needs and somebody could misuse: the seeds of second factors; making any address a verified
 # one; groups, whose changes leave no audit event. Here every app's admin has been registered.
@@ -44,6 +48,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("staff/", admin.site.urls),
     # Scripts
     path("api/docs", api_docs.api_docs, name="api_docs"),
+    path("api/", to_api_docs, name="api"),
+    path("api/docs/", to_api_docs, name="api_docs_slash"),
     path("api/openapi.yaml", api_docs.openapi, name="openapi"),
     path("api/v1/", include("keys.api.urls")),
     # Operations

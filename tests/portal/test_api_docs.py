@@ -55,6 +55,21 @@ def test_interactive_page_is_whole(client: Client) -> None:
     assert "unsafe" not in answer["Content-Security-Policy"]
 
 
+@pytest.mark.django_db
+@pytest.mark.parametrize("guess", ["/api", "/api/", "/api/docs/"])
+def test_interactive_page_is_found_by_guessing(client: Client, guess: str) -> None:
+    assert client.get(guess, follow=True).request["PATH_INFO"] == "/api/docs"
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("path", ["/api/v1", "/api/v1/", "/api/v1/keyz", "/api/v1/keys/", "/api/v1/keys/17"])
+def test_wrong_path_is_told_from_what_does_not_exist(client: Client, path: str) -> None:
+    answer = client.get(path)
+    assert (answer.status_code, answer["Content-Type"]) == (404, "application/problem+json")
+    assert "no path ends with a slash" in answer.json()["detail"]
+    assert "/api/docs" in answer.json()["detail"]
+
+
 def test_operations_are_named_once_and_have_a_tag_that_is_explained() -> None:
     names = [operation["operationId"] for _method, _path, operation in OPERATIONS]
     assert sorted(set(names)) == sorted(names)
