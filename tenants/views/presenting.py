@@ -94,7 +94,7 @@ class DeliveryRow:
     @property
     def word(self) -> str:
         if self.is_waiting and self.delivery.attempts:
-            return _("Tried again later")
+            return _("To be tried again")
         return str(self.delivery.state.label)
 
     @property

@@ -189,7 +189,7 @@ def test_failure_is_told_in_words_and_replayed(as_alice: Client, webhook: Webhoo
     deliver.deliver_due()
 
     assert "503" in as_alice.get(f"{LIST}{webhook.pk}/").content.decode()
-    assert "Tried again later" in as_alice.get(url).content.decode()
+    assert "To be tried again" in as_alice.get(url).content.decode()
     assert "Failing" in as_alice.get(LIST).content.decode()
     receiver.answer = lambda _request, _socket: 204
     as_alice.post(f"{url}replay/")
