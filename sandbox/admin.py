@@ -7,30 +7,35 @@ from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
 
 from sandbox.http import Request, Response, json_response
 from sandbox.operations.plans import plan_json
 
 if TYPE_CHECKING:
     from sandbox.app import Sandbox
+    from sandbox.worlds import Worlds
 
 PREFIX = "/_sandbox/"
 LATEST = 1e11  # seconds since the epoch: the year 5138
 Handler = Callable[["Sandbox", dict[str, Any]], Any]
 
 
-def handle(sandbox: Sandbox, request: Request) -> Response:
-    """Answer a request under ``/_sandbox/``."""
+def handle(worlds: Worlds, request: Request) -> Response:
+    """Answer a request under ``/_sandbox/``. ``?world=222222222222:eu-west-1`` says which world it means; without, the default one."""
     if "origin" in request.headers:
         # A page that someone has open in a browser shall not switch anything here.
         return json_response(403, {"message": "Not for browsers"})
-    path = request.target.partition("?")[0].removeprefix(PREFIX).strip("/")
-    handler = HANDLERS.get((request.method, path))
-    if handler is None:
-        known = sorted(f"{method} {PREFIX}{name}" for method, name in HANDLERS)
+    path, _, query = request.target.removeprefix(PREFIX).partition("?")
+    name = (request.method, path.strip("/"))
+    if name not in HANDLERS and name not in HANDLERS_OF_ALL:
+        known = sorted(f"{method} {PREFIX}{name}" for method, name in [*HANDLERS, *HANDLERS_OF_ALL])
         return json_response(404, {"message": "Not found", "known": known})
     try:
-        return json_response(200, handler(sandbox, _options(request)))
+        if name in HANDLERS_OF_ALL:
+            return json_response(200, HANDLERS_OF_ALL[name](worlds, _options(request)))
+        world = worlds.named(parse_qs(query).get("world", [""])[0])
+        return json_response(200, HANDLERS[name](world, _options(request)))
     except (ValueError, RecursionError, OverflowError) as error:
         return json_response(400, {"message": str(error)})
 
@@ -82,6 +87,10 @@ def _clock_json(sandbox: Sandbox) -> dict[str, Any]:
         "frozen": sandbox.clock.frozen,
         "offset": sandbox.clock.offset,
     }
+
+
+def _show_calls(sandbox: Sandbox, options: dict[str, Any]) -> Any:
+    return [{"at": at, "operation": operation} for at, operation in sandbox.control.recent]
 
 
 def _show_clock(sandbox: Sandbox, options: dict[str, Any]) -> Any:
@@ -152,11 +161,6 @@ def _forget(sandbox: Sandbox, options: dict[str, Any]) -> Any:
     return {"keys": len(sandbox.store.keys)}
 
 
-def _reset(sandbox: Sandbox, options: dict[str, Any]) -> Any:
-    sandbox.reset()
-    return {}
-
-
 def _settle(sandbox: Sandbox, options: dict[str, Any]) -> Any:
     sandbox.view.settle()
     return {}
@@ -166,8 +170,54 @@ def _flush_log(sandbox: Sandbox, options: dict[str, Any]) -> Any:
     return {"lines": sandbox.log.flush()}
 
 
+def _show_worlds(worlds: Worlds, options: dict[str, Any]) -> Any:
+    return worlds.describe()
+
+
+def _add_world(worlds: Worlds, options: dict[str, Any]) -> Any:
+    """Take ``world`` (ACCOUNT:REGION) and, if wanted, ``apis`` (a list of ``ID:STAGE``)."""
+    name, apis = options.get("world"), options.get("apis", [])
+    if not isinstance(name, str) or not isinstance(apis, list) or options.keys() - {"world", "apis"}:
+        raise ValueError("world: ACCOUNT:REGION; apis: a list of ID:STAGE")
+    worlds.add(name, [read_api(api) for api in apis])
+    return worlds.describe()
+
+
+def read_api(text: object) -> tuple[str, str]:
+    """Return the API's id and the stage that ``ID:STAGE`` names.
+
+    Raises:
+        ValueError: it names none.
+    """
+    api_id, _, stage = str(text).partition(":")
+    if not all(part and part.replace("-", "").replace("_", "").isalnum() for part in (api_id, stage)):
+        raise ValueError("ID:STAGE, of letters, digits, - and _")
+    return api_id, stage
+
+
+def _show_roles(worlds: Worlds, options: dict[str, Any]) -> Any:
+    return [asdict(role) for role in worlds.identities.roles.values()]
+
+
+def _describe_role(worlds: Worlds, options: dict[str, Any]) -> Any:
+    return asdict(worlds.identities.describe_role(options))
+
+
+def _reset(worlds: Worlds, options: dict[str, Any]) -> Any:
+    worlds.reset()
+    return {}
+
+
+HANDLERS_OF_ALL: dict[tuple[str, str], Callable[[Worlds, dict[str, Any]], Any]] = {
+    ("GET", "worlds"): _show_worlds,
+    ("POST", "worlds"): _add_world,
+    ("GET", "roles"): _show_roles,
+    ("POST", "roles"): _describe_role,
+    ("POST", "reset"): _reset,
+}
 HANDLERS: dict[tuple[str, str], Handler] = {
     ("GET", "state"): _state,
+    ("GET", "calls"): _show_calls,
     ("GET", "clock"): _show_clock,
     ("POST", "clock"): _set_clock,
     ("GET", "faults"): _show_faults,
@@ -176,7 +226,6 @@ HANDLERS: dict[tuple[str, str], Handler] = {
     ("GET", "settings"): _show_settings,
     ("POST", "settings"): _change_settings,
     ("POST", "forget"): _forget,
-    ("POST", "reset"): _reset,
     ("POST", "settle"): _settle,
     ("POST", "log/flush"): _flush_log,
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from sandbox import admin, dataplane
+from sandbox import dataplane
 from sandbox.access_log import Log, NoLog
 from sandbox.clock import Clock
 from sandbox.control import ControlPlane
@@ -45,11 +45,9 @@ class Sandbox:
         self.apply_settings()
 
     def handle(self, request: Request) -> Response:
-        """Answer any request."""
+        """Answer a request of a tenant or of the management API."""
         if request.target.startswith(dataplane.PREFIX):
             return self.invoke(request.method, request.target, request.headers.get("x-api-key"), request.ip)
-        if request.target.startswith(admin.PREFIX):
-            return admin.handle(self, request)
         return self.control.handle(request)
 
     def invoke(self, method: str, target: str, api_key: str | None, ip: str) -> Response:

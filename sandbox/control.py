@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import uuid
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from urllib.parse import parse_qs, unquote, unquote_to_bytes
 
@@ -13,6 +13,7 @@ from sandbox import errors
 from sandbox.errors import ApiError
 from sandbox.faults import Fault, Faults
 from sandbox.http import DROPS, Drop, Request, Response, json_response
+from sandbox.identity import Caller
 from sandbox.limits import AccountLimits
 from sandbox.operations import apis, imports, keys, members, plan_patch, plans, tags, usage
 from sandbox.settings import Settings
@@ -46,12 +47,16 @@ ROUTES: dict[tuple[str, str], tuple[str, Operation, int]] = {
     ("GET", "tags/{}"): ("GetTags", tags.get, 200),
     ("GET", "restapis"): ("GetRestApis", apis.get_apis, 200),
     ("GET", "restapis/{}"): ("GetRestApi", apis.get_api, 200),
+    ("GET", "restapis/{}/resources"): ("GetResources", apis.get_resources, 200),
     ("GET", "restapis/{}/stages"): ("GetStages", apis.get_stages, 200),
     ("GET", "restapis/{}/stages/{}"): ("GetStage", apis.get_stage, 200),
     ("GET", "account"): ("GetAccount", apis.get_account, 200),
 }
 IMPORT: tuple[str, Operation, int] = ("ImportApiKeys", imports.import_keys, 201)
 OPERATIONS = frozenset(name for name, _, _ in ROUTES.values()) | {IMPORT[0]}
+
+# Calls of which the time is kept.
+MOST_RECENT = 10_000
 
 _SIGNATURE = re.compile(
     r"AWS4-HMAC-SHA256 Credential=[^/,\s]+/\d{8}/[a-z0-9-]+/apigateway/aws4_request,\s*"
@@ -69,21 +74,23 @@ class ControlPlane:
         self.limits = AccountLimits(store.clock)
         self.calls: Counter[str] = Counter()
         self.throttled: Counter[str] = Counter()
+        # The last calls, answered or not: when by the sandbox's clock, and which operation.
+        self.recent: deque[tuple[float, str]] = deque(maxlen=MOST_RECENT)
         self._attaching = False
 
-    def handle(self, request: Request) -> Response:
-        """Answer a request; never raises."""
+    def handle(self, request: Request, caller: Caller | None = None) -> Response:
+        """Answer a request; never raises. Without a caller nobody looks whether it is allowed."""
         try:
-            response = self._dispatch(request)
+            response = self._dispatch(request, caller)
         except ApiError as error:
-            response = _error_response(error)
+            response = error_response(error)
         except Exception as error:  # noqa: BLE001 - a defect of the sandbox is answered as AWS's own failures are
             report_defect(error)
-            response = _error_response(ApiError(500, "InternalServerErrorException", "Internal server error"))
+            response = error_response(ApiError(500, "InternalServerErrorException", "Internal server error"))
         response.headers["x-amzn-RequestId"] = str(uuid.uuid4())
         return response
 
-    def _dispatch(self, request: Request) -> Response:
+    def _dispatch(self, request: Request, caller: Caller | None) -> Response:
         _check_signature(request)
         path, _, query_text = request.target.partition("?")
         query = parse_qs(query_text, keep_blank_values=True)
@@ -94,11 +101,14 @@ class ControlPlane:
             raise errors.missing_authentication_token()
         if found[0] == "CreateApiKey" and "mode" in query:
             found = IMPORT
+        if caller is not None:
+            caller.may(found[0], request.method, "/".join(segments))
         call = Call(tuple(_parameter(each) for each in segments[1::2]), query, request.body)
         return self._run(*found, call)
 
     def _run(self, name: str, function: Operation, status: int, call: Call) -> Response:
         self.calls[name] += 1
+        self.recent.append((self.store.clock.now(), name))
         hitting = self.faults.hitting(name)
         delay = self.settings.latency + sum(fault.seconds for fault in hitting if fault.kind == "latency")
         try:
@@ -109,7 +119,7 @@ class ControlPlane:
         except ApiError as error:
             if error.code == "TooManyRequestsException":
                 self.throttled[name] += 1
-            response = _error_response(error)
+            response = error_response(error)
             response.delay = delay
             return response
         response = Response(status) if body is None else json_response(status, body)
@@ -148,6 +158,7 @@ class ControlPlane:
         """Forget calls, rates and what is under way."""
         self.calls.clear()
         self.throttled.clear()
+        self.recent.clear()
         self.limits.reset()
         self._attaching = False
 
@@ -168,7 +179,8 @@ def _parameter(segment: str) -> str:
         raise errors.bad_request(f"The path is not UTF-8: {unquote(segment)}") from None
 
 
-def _error_response(error: ApiError) -> Response:
+def error_response(error: ApiError) -> Response:
+    """Return an error as API Gateway writes it."""
     return json_response(error.status, {"message": error.message}, **{"x-amzn-ErrorType": error.code})
 
 

@@ -14,9 +14,9 @@ from typing import Final, cast
 import httptools
 
 from sandbox import dataplane
-from sandbox.app import Sandbox
 from sandbox.control import report_defect
 from sandbox.http import Drop, Request, Response, json_response
+from sandbox.worlds import Worlds
 
 URL_MAX: Final = 8_192
 HEADERS_MAX: Final = 10_240
@@ -28,8 +28,8 @@ QUEUE_MAX: Final = 100
 class Connection(asyncio.Protocol):
     """One connection. Answers go out in the order of the requests, also when one of them is delayed."""
 
-    def __init__(self, sandbox: Sandbox, connections: set[Connection]) -> None:
-        self.sandbox = sandbox
+    def __init__(self, worlds: Worlds, connections: set[Connection]) -> None:
+        self.worlds = worlds
         self.connections = connections
         self.transport: asyncio.Transport
         self.parser = httptools.HttpRequestParser(self)
@@ -120,19 +120,17 @@ class Connection(asyncio.Protocol):
         method = self.parser.get_method().decode("ascii")
         target = _path_of(self.url)
         keep_alive = self.parser.should_keep_alive()
-        if method == "GET" and target.startswith(dataplane.PREFIX) and self._is_plain(keep_alive=keep_alive):
-            # The path of nearly every request: no objects, no queue.
-            plane = self.sandbox.dataplane
-            self.transport.write(plane.answer(method, target, self.headers.get("x-api-key"), self.ip))
-            return
+        if method == "GET" and keep_alive and not self.busy and target.startswith(dataplane.PREFIX):
+            world = self.worlds.serving(target)
+            if not world.faults.active:
+                # The path of nearly every request: no objects, no queue.
+                self.transport.write(world.dataplane.answer(method, target, self.headers.get("x-api-key"), self.ip))
+                return
         request = Request(method, target, self.headers, b"".join(self.body), self.ip)
         if self.busy:
             self._queue(request, keep_alive=keep_alive)
         else:
             self._serve(request, keep_alive=keep_alive)
-
-    def _is_plain(self, *, keep_alive: bool) -> bool:
-        return keep_alive and not self.busy and not self.sandbox.faults.active
 
     # Answers
 
@@ -148,7 +146,7 @@ class Connection(asyncio.Protocol):
             self.waiting.append((request, keep_alive))
 
     def _serve(self, request: Request, *, keep_alive: bool) -> None:
-        response = self.sandbox.handle(request)
+        response = self.worlds.handle(request)
         if request.method == "HEAD" and response.drop is None:
             whole = response.raw if response.raw is not None else _render(response, keep_alive)
             response.raw = whole.partition(b"\r\n\r\n")[0] + b"\r\n\r\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sandbox import errors
+from sandbox.dataplane import METHODS
 from sandbox.model import RestApi, Stage
 from sandbox.store import Store
 from sandbox.wire import Call, Json
@@ -52,6 +53,23 @@ def get_apis(store: Store, call: Call) -> Json:
 def get_api(store: Store, call: Call) -> Json:
     """GetRestApi."""
     return _api_json(_api(store, call.params[0]))
+
+
+def get_resources(store: Store, call: Call) -> Json:
+    """GetResources: all on one page, with their methods when ``embed`` asks for them."""
+    api = _api(store, call.params[0])
+    with_methods = call.parameter("embed") == "methods"
+    return {"item": [_resource_json(api, path, with_methods=with_methods) for path in METHODS]}
+
+
+def _resource_json(api: RestApi, path: str, *, with_methods: bool) -> Json:
+    resource: Json = {"id": f"{api.id}{path[1:]}"[-10:], "parentId": f"{api.id}root"[-10:], "pathPart": path[1:], "path": path}
+    if with_methods:
+        resource["resourceMethods"] = {
+            method: {"httpMethod": method, "authorizationType": "NONE", "apiKeyRequired": needs_key}
+            for method, (needs_key, _body) in METHODS[path].items()
+        }
+    return resource
 
 
 def get_stages(store: Store, call: Call) -> Json:

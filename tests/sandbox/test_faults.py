@@ -294,6 +294,24 @@ def test_state_counts_calls_and_masks_values(sandbox):
     assert KEY not in str(state)
 
 
+def test_calls_are_listed_with_their_time_by_the_clock_of_the_sandbox(sandbox):
+    sandbox.settings(aws_limits=True)
+    sandbox.clock(freeze=1000)
+    client = sandbox.client()
+    _provision(client)
+    sandbox.clock(advance=20)
+    client.get_usage_plans()
+    sandbox.fault(kind="throttle", operation="GetUsagePlans")
+    with pytest.raises(client.exceptions.TooManyRequestsException):
+        client.get_usage_plans()
+
+    assert sandbox.moments("ImportApiKeys") == [1000]
+    assert sandbox.moments("GetUsagePlans") == [1020, 1020]
+
+    sandbox.reset()
+    assert sandbox.moments("GetUsagePlans") == []
+
+
 def test_unknown_switch_is_answered_with_the_known_ones(sandbox):
     answer = sandbox.request("GET", "/_sandbox/nothing")
 

@@ -98,8 +98,8 @@ class SandboxProcess:
             with error:
                 return Answer(error.code, error.headers, error.read())
 
-    def _admin(self, method: str, name: str, body: Any = None) -> Any:
-        answer = self.request(method, f"/_sandbox/{name}", body)
+    def _admin(self, method: str, name: str, body: Any = None, *, world: str = "") -> Any:
+        answer = self.request(method, f"/_sandbox/{name}?world={world}" if world else f"/_sandbox/{name}", body)
         assert answer.status == 200, answer.body
         return answer.json()
 
@@ -107,28 +107,49 @@ class SandboxProcess:
         """Return the URL of a method, as a tenant would call it."""
         return f"{self.url}/_aws/execute-api/{api}/{stage}{path}"
 
-    def invoke(self, key: str | None = None, path: str = "/api", method: str = "GET") -> Answer:
+    def invoke(self, key: str | None = None, path: str = "/api", method: str = "GET", *, api: str = "groceries") -> Answer:
         """Call the data plane as a tenant would."""
-        target = self.invoke_url(path).removeprefix(self.url)
+        target = self.invoke_url(path, api=api).removeprefix(self.url)
         return self.request(method, target, headers={"X-Api-Key": key} if key else {})
 
     # Switches
 
-    def state(self) -> Any:
-        """Return what it holds: keys (values masked), plans with members, calls by operation, 429s."""
-        return self._admin("GET", "state")
+    def world(self, name: str, *apis: str) -> World:
+        """Make another account and Region, ``account:region``, with APIs (``id:stage``), if it is not there already."""
+        self._admin("POST", "worlds", {"world": name, "apis": list(apis)})
+        return World(self, name)
 
-    def fault(self, **options: Any) -> Any:
+    def worlds(self) -> list[str]:
+        """Return the names of all worlds; the default one's is empty."""
+        return [each["world"] for each in self._admin("GET", "worlds")]
+
+    def roles(self) -> dict[str, Any]:
+        """Return what was said of roles, by ARN."""
+        return {each["arn"]: each for each in self._admin("GET", "roles")}
+
+    def role(self, arn: str, **options: Any) -> Any:
+        """Say what a role may do: external_id=, deny=[operations], policies=[IAM documents]. An empty ARN: callers without a role."""
+        return self._admin("POST", "roles", {"arn": arn, **options})
+
+    def state(self, *, world: str = "") -> Any:
+        """Return what it holds: keys (values masked), plans with members, calls by operation, 429s."""
+        return self._admin("GET", "state", world=world)
+
+    def moments(self, operation: str, *, world: str = "") -> list[float]:
+        """Return when an operation was called, in seconds of the sandbox's clock, the first call first."""
+        return [call["at"] for call in self._admin("GET", "calls", world=world) if call["operation"] == operation]
+
+    def fault(self, *, world: str = "", **options: Any) -> Any:
         """Switch a fault on, see ``sandbox/faults.py``: kind, operation, count, probability, seed, seconds ..."""
-        return self._admin("POST", "faults", options)
+        return self._admin("POST", "faults", options, world=world)
 
     def clear_faults(self) -> None:
         """Switch all faults off."""
         self._admin("DELETE", "faults")
 
-    def settings(self, **options: Any) -> Any:
+    def settings(self, *, world: str = "", **options: Any) -> Any:
         """Change settings, see ``sandbox/settings.py``: aws_limits, key_cap, latency, propagation_delay ..."""
-        return self._admin("POST", "settings", options)
+        return self._admin("POST", "settings", options, world=world)
 
     def clock(self, **options: Any) -> Any:
         """Move its clock: advance=, offset= (seconds), freeze= (True, False, seconds or an ISO time)."""
@@ -139,12 +160,12 @@ class SandboxProcess:
         lines: int = self._admin("POST", "log/flush")["lines"]
         return lines
 
-    def forget(self) -> None:
+    def forget(self, *, world: str = "") -> None:
         """Have it forget all keys, plans and usage (amnesia); APIs stay."""
-        self._admin("POST", "forget")
+        self._admin("POST", "forget", world=world)
 
     def reset(self) -> None:
-        """Clear faults, settings, clock and counts of calls."""
+        """Clear faults, settings, clock and counts of calls; worlds and roles that came after the start are gone."""
         self._admin("POST", "reset")
 
     def client(self, **config: Any) -> Any:
@@ -166,6 +187,46 @@ class SandboxProcess:
         return self._clients[name]
 
 
+class World:
+    """One account and Region of a ``SandboxProcess``, see ``sandbox/worlds.py``."""
+
+    def __init__(self, process: SandboxProcess, name: str) -> None:
+        self.process = process
+        self.name = name
+        self.account, _, self.region = name.partition(":")
+
+    def state(self) -> Any:
+        """As ``SandboxProcess.state``."""
+        return self.process.state(world=self.name)
+
+    def moments(self, operation: str) -> list[float]:
+        """As ``SandboxProcess.moments``."""
+        return self.process.moments(operation, world=self.name)
+
+    def fault(self, **options: Any) -> Any:
+        """As ``SandboxProcess.fault``."""
+        return self.process.fault(world=self.name, **options)
+
+    def settings(self, **options: Any) -> Any:
+        """As ``SandboxProcess.settings``."""
+        return self.process.settings(world=self.name, **options)
+
+    def forget(self) -> None:
+        """As ``SandboxProcess.forget``."""
+        self.process.forget(world=self.name)
+
+    def client(self) -> Any:
+        """Return a boto3 client with credentials of a user of the account."""
+        return boto3.client(
+            "apigateway",
+            endpoint_url=self.process.url,
+            region_name=self.region,
+            aws_access_key_id=f"AKIA{self.account}TEST",
+            aws_secret_access_key="sandbox",
+            config=Config(retries={"total_max_attempts": 1}),
+        )
+
+
 @pytest.fixture(scope="session")
 def sandbox_process() -> Iterator[SandboxProcess]:
     """The process that the tests of a session share. Use ``sandbox`` instead."""
@@ -183,3 +244,13 @@ def sandbox(sandbox_process: SandboxProcess, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "sandbox")
     monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
     return sandbox_process
+
+
+@pytest.fixture
+def accounts(sandbox: SandboxProcess, monkeypatch: pytest.MonkeyPatch) -> SandboxProcess:
+    """The sandbox with STS too: gateways that name a role speak to the world of the role's account.
+
+    Without it nobody asks whose credentials the workers have, so gateways of any account are the default world.
+    """
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", sandbox.url)
+    return sandbox
