@@ -5,8 +5,10 @@ from typing import Any, ClassVar
 
 from allauth.account.adapter import DefaultAccountAdapter
 from django.http import HttpRequest, HttpResponseBase
+from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
+from tenants.current import memberships_of
 from tenants.models import User
 from tenants.ratelimits import client_address
 from tenants.reauth import SIGNED_IN_AT
@@ -32,6 +34,13 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth is
 
     def get_client_ip(self, request: HttpRequest) -> str:
         return client_address(request)
+
+    def get_login_redirect_url(self, request: HttpRequest) -> str:
+        """Where people go who asked for no page: staff without a tenant to theirs, for the others would refuse them."""
+        user = request.user
+        if isinstance(user, User) and user.is_staff and not memberships_of(user):
+            return reverse("admin:index")
+        return str(super().get_login_redirect_url(request))
 
     def post_login(self, request: HttpRequest, user: User, **options: Any) -> HttpResponseBase:
         """Note the sign-in, whichever way it was: by password, or by the link mailed to the browser that signed up."""

@@ -1,7 +1,8 @@
 """Finding a token, in one query; with API_TOKEN_CACHE_SECONDS also from this process's memory.
 
 The cache is short (2 s at most), so that a revoked token is refused everywhere within that time, without any messages between
-processes. Expiry is looked at on each use, cached or not.
+processes. Expiry is looked at on each use, cached or not, by the database's clock: a process whose own clock is wrong neither accepts nor
+refuses a token that it should not.
 """
 
 import functools
@@ -15,7 +16,7 @@ from typing import Any
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 from django.db.models import F, FilteredRelation, Q
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from tenants.models import Scope, Tenant, Token, User
 from tenants.rights import STAFF_SCOPES, scopes_in_tenant
@@ -39,9 +40,16 @@ class FoundToken:
     is_revoked: bool
     expires_at: datetime | None
     last_used_at: datetime | None
+    # When it was read, by the database's clock and by this process's monotonic one.
+    read_at: datetime
+    read_tick: float
+
+    def now(self) -> datetime:
+        """Now by the database's clock."""
+        return self.read_at + timedelta(seconds=time.monotonic() - self.read_tick)
 
     def has_expired(self) -> bool:
-        return self.expires_at is not None and self.expires_at <= timezone.now()
+        return self.expires_at is not None and self.expires_at <= self.now()
 
 
 _cache: dict[str, tuple[float, FoundToken]] = {}
@@ -66,7 +74,7 @@ def find_token(prefix: str) -> FoundToken | None:
 
 def note_use(found: FoundToken) -> None:
     """Remember that a token was used, once a minute at most."""
-    now = timezone.now()
+    now = found.now()
     if found.last_used_at is None or now - found.last_used_at > USE_NOTED_EVERY:
         Token.objects.filter(pk=found.token_id, last_used_at=found.last_used_at).update(last_used_at=now)
         prefix, cached = found.prefix, _cache.get(found.prefix)
@@ -95,10 +103,10 @@ class _Statement:
 @functools.cache
 def _statement(vendor: str) -> _Statement:
     """How a token is found by its prefix. Building a query costs the ORM more than the database needs to answer it."""
-    columns = [*_OWN, *(f"user__{name}" for name in _OF_USER), *(f"tenant__{name}" for name in _OF_TENANT)]
+    columns = [*_OWN, *(f"user__{name}" for name in _OF_USER), *(f"tenant__{name}" for name in _OF_TENANT), "read_at"]
     # Made here and not once for all: the ORM writes into it, and threads that start together would do so at once.
     membership = FilteredRelation("user__memberships", condition=Q(user__memberships__tenant=F("tenant")))
-    query = Token.objects.annotate(membership=membership).filter(prefix=_PLACE).values_list(*columns).query
+    query = Token.objects.annotate(membership=membership, read_at=Now()).filter(prefix=_PLACE).values_list(*columns).query
     compiler = query.get_compiler(connection=connection)
     sql, parameters = compiler.as_sql()
     converters = compiler.get_converters([column for column, _sql, _alias in compiler.select])
@@ -145,9 +153,11 @@ def _row(prefix: str) -> list[Any] | None:
 
 
 def _read(prefix: str) -> FoundToken | None:
+    tick = time.monotonic()
     row = _row(prefix)
     if row is None:
         return None
+    *row, read_at = row
     token_id, name, sha256, scopes, revoked_at, expires_at, last_used_at, role = row[: len(_OWN)]
     of_user, of_tenant = row[len(_OWN) : len(_OWN) + len(_OF_USER)], row[len(_OWN) + len(_OF_USER) :]
     user = User.from_db(connection.alias, _OF_USER, of_user)
@@ -166,4 +176,6 @@ def _read(prefix: str) -> FoundToken | None:
         is_revoked=revoked_at is not None,
         expires_at=expires_at,
         last_used_at=last_used_at,
+        read_at=read_at,
+        read_tick=tick,
     )

@@ -16,6 +16,8 @@ atexit.register(shutil.rmtree, TEST_DIR, ignore_errors=True)
 os.environ["DATA_DIR"] = str(TEST_DIR)
 os.environ.setdefault("DEMO", "1")
 os.environ.setdefault("LOG_LEVEL", "INFO")
+# Tests of canaries switch them on; the others count the keys that they made.
+os.environ.setdefault("CANARY_SECONDS", "0")
 # pytest-playwright keeps an event loop in the thread of the test; the database calls beside it are deliberate.
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
 

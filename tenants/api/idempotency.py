@@ -2,8 +2,8 @@
 
 The key's row, the work and the answer are one transaction. So there is never work without its answer, a crash leaves neither, and a
 twin that comes while the first is at work waits on the row's unique key: PostgreSQL lets its INSERT wait until the first one is
-committed (SQLite lets one writer in at a time), and then it finds the answer. After TWIN_SECONDS it is told to come again: a first
-that hangs must not keep the threads of all its twins.
+committed (SQLite lets one writer in at a time), and then it finds the answer. After a while
+(``answers.TWIN_SECONDS``) it is told to come again: a first that hangs must not keep the threads of all its twins.
 """
 
 import functools
@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeVar
 import orjson
 import structlog
 from django.db import Error as DatabaseFailure
-from django.db import OperationalError, connection, transaction
+from django.db import transaction
 from django.utils.translation import gettext as _
 from redis.exceptions import RedisError
 from rest_framework.request import Request
@@ -26,13 +26,12 @@ from tenants.api.caller import Caller, caller_of
 from tenants.api.problems import Problem, invalid
 from tenants.api.wire import dumps
 from tenants.models import IdempotentAnswer
+from tenants.services import answers
 
 log = structlog.get_logger(__name__)
 
 LONGEST_KEY = 255
 REPLAYED = "Idempotent-Replayed"
-TWIN_SECONDS = 15
-LOCK_NOT_AVAILABLE = "55P03"  # PostgreSQL's code for a lock that was waited for too long
 # Headers of an answer that are kept with it; the others are made anew each time.
 _KEPT_HEADERS = ("Location", "ETag", "Retry-After")
 
@@ -68,36 +67,20 @@ def _once(view: HandlesExceptions, request: Request, key: str, work: Callable[[]
     owner = f"tenant:{caller.tenant.pk}" if caller.tenant else f"staff:{caller.user.pk}"
     fingerprint = _fingerprint(request, caller)
     with transaction.atomic():
-        answer, is_new = _answer_of(owner, key, fingerprint)
+        try:
+            answer, is_new = answers.claim(caller=owner, key=key, fingerprint=fingerprint)
+        except answers.TwinAtWork:
+            raise Problem("request-in-progress", headers={"Retry-After": "1"}) from None
         if not is_new:
             return _repeat(answer, fingerprint)
         response = _carry_out(view, work)
         if response.status_code in {400, 401, 403, 404, 429}:
             # Refused before any work began: the key is still free for the mended request.
-            answer.delete()
+            answers.give_up(answer)
         else:
-            _keep(answer, response)
+            headers = {name: response.headers[name] for name in _KEPT_HEADERS if name in response.headers}
+            answers.keep(answer, status=response.status_code, headers=headers, body=dumps(response.data))
     return response
-
-
-def _answer_of(owner: str, key: str, fingerprint: str) -> tuple[IdempotentAnswer, bool]:
-    """The key's row, and whether it is new. Raises Problem (409) while a twin is at work for longer than TWIN_SECONDS."""
-    try:
-        _bound_waiting(f"{TWIN_SECONDS}s")
-        found = IdempotentAnswer.objects.get_or_create(caller=owner, key=key, defaults={"fingerprint": fingerprint})
-    except OperationalError as error:
-        if getattr(error.__cause__, "sqlstate", "") != LOCK_NOT_AVAILABLE:
-            raise
-        raise Problem("request-in-progress", headers={"Retry-After": "1"}) from None
-    _bound_waiting("DEFAULT")
-    return found
-
-
-def _bound_waiting(longest: str) -> None:
-    """How long this transaction waits for a lock (PostgreSQL; on SQLite the connection's time-out bounds every wait)."""
-    if connection.vendor == "postgresql":
-        with connection.cursor() as cursor:
-            cursor.execute(f"SET LOCAL lock_timeout TO {longest if longest == 'DEFAULT' else repr(longest)}")
 
 
 def _carry_out(view: HandlesExceptions, work: Callable[[], Response]) -> Response:
@@ -115,13 +98,6 @@ def _carry_out(view: HandlesExceptions, work: Callable[[], Response]) -> Respons
             response = Response(problems.document("server-error"), status=500)
             response.content_type = problems.MEDIA_TYPE
             return response
-
-
-def _keep(answer: IdempotentAnswer, response: Response) -> None:
-    answer.status = response.status_code
-    answer.headers = {name: response.headers[name] for name in _KEPT_HEADERS if name in response.headers}
-    answer.body = secret_values.encrypt(dumps(response.data).decode())
-    answer.save(update_fields=["status", "headers", "body"])
 
 
 def _repeat(answer: IdempotentAnswer, fingerprint: str) -> Response:

@@ -157,10 +157,12 @@ def audit_event_shown(event: AuditEvent) -> dict[str, Any]:
 # action that is new writes down.
 _CHANGE = frozenset({"before", "after"})
 _TOLD: Mapping[str, frozenset[str]] = {
+    "api_key.adopted": frozenset({"tier"}),
     "api_key.bought": frozenset({"tier"}),
-    "api_key.moved": _CHANGE | {"grace_seconds"},
+    "api_key.moved": _CHANGE | {"grace_seconds", "endpoint"},
+    "api_key.repaired": frozenset({"found"}),
     "api_key.renamed": _CHANGE,
-    "api_key.rotated": _CHANGE | {"grace_seconds"},
+    "api_key.rotated": _CHANGE | {"grace_seconds", "endpoint"},
     "tenant.changed": frozenset({"name", "members"}),
     "tenant.created": frozenset({"name", "members"}),
     "tenant.renamed": _CHANGE,

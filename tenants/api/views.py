@@ -81,9 +81,10 @@ class ApiView(GenericAPIView[Any]):
         validated: dict[str, Any] = serializer.validated_data
         return validated
 
-    def shown(self, representation: Mapping[str, Any], **options: Any) -> Response:
-        """The answer with its ETag; 304 without a body where the caller has this version."""
-        etag = etags.etag_of(representation)
+    def shown(self, representation: Mapping[str, Any], version: Mapping[str, Any] | None = None, **options: Any) -> Response:
+        """The answer with its ETag; 304 without a body where the caller has this version. ``version``: what the ETag stands for, where
+        that is less than all."""
+        etag = etags.etag_of(representation if version is None else version)
         if self.request.method in {"GET", "HEAD"} and etags.is_unchanged(self.request, etag):
             return Response(status=304, headers={"ETag": etag})
         return Response(representation, headers={"ETag": etag}, **options)

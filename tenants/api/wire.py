@@ -34,7 +34,7 @@ class JsonParser(BaseParser):
         if request is not None and len(raw) < int(request.META.get("CONTENT_LENGTH") or 0):
             # Whoever hung up in the middle did not mean what came so far, though it may be an object by itself.
             raise Problem("malformed-body", _("The body ends before its Content-Length."))
-        if not raw.strip():
+        if not raw:
             return {}
         try:
             data = orjson.loads(raw)

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from django.db import connection, transaction
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from tenants.models import IdempotentAnswer
 
@@ -25,7 +25,7 @@ def forget_old_answers() -> int:
 
 
 def _forget_some() -> int:
-    old = IdempotentAnswer.objects.filter(created_at__lt=timezone.now() - ANSWERS_KEPT).order_by("created_at")
+    old = IdempotentAnswer.objects.filter(created_at__lt=Now() - ANSWERS_KEPT).order_by("created_at")
     chunk = list(old.values_list("pk", flat=True)[:CHUNK])
     if not chunk:
         return 0

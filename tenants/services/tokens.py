@@ -6,11 +6,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from tenants import secret_values
 from tenants.audit import Actor, record
+from tenants.clock import database_now
 from tenants.models import Scope, Tenant, Token, User
 from tenants.rights import STAFF_SCOPES, TENANT_SCOPES
 
@@ -55,7 +55,7 @@ def make_token(
     for an hour must not leave another behind that works for ever. Raises UnableToMakeToken.
     """
     chosen = _checked_scopes(tenant, scopes, within)
-    now = timezone.now()
+    now = database_now()  # which is what they are judged by when they are used
     if expires_at is not None and not now < expires_at <= now + LONGEST_LIFE:
         raise UnableToMakeToken("expires_at", _("Choose a moment that is to come, at most three years ahead."))
     if until is not None and (expires_at is None or expires_at > until):
@@ -90,7 +90,7 @@ def revoke_token(*, token: Token, actor: Actor) -> Token:
     with transaction.atomic():
         token = Token.objects.select_for_update(of=("self",)).select_related("tenant").get(pk=token.pk)
         if token.revoked_at is None:
-            token.revoked_at = timezone.now()
+            token.revoked_at = database_now()
             token.save(update_fields=["revoked_at"])
             record(actor=actor, action="token.revoked", target=token, tenant=token.tenant)
     return token

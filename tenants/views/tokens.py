@@ -18,6 +18,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from tenants import selectors
 from tenants.audit import Actor
+from tenants.clock import database_now
 from tenants.current import StaffRequest, TenantRequest, staff_required, tenant_required
 from tenants.forms import TokenForm
 from tenants.models import Role, Scope, Tenant, Token, User
@@ -151,7 +152,7 @@ def _make(request: HttpRequest, desk: Desk) -> HttpResponse:
                 tenant=desk.tenant,
                 name=data["name"],
                 scopes=data["scopes"],
-                expires_at=timezone.now() + data["lifetime"] if data["lifetime"] else None,
+                expires_at=database_now() + data["lifetime"] if data["lifetime"] else None,
                 within=desk.scopes,
                 actor=Actor.of(request),
                 token_id=data["new_id"],

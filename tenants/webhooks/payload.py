@@ -12,4 +12,5 @@ def told(event: WebhookEvent) -> dict[str, Any]:
 
 
 def _rfc3339(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    # To the microsecond, always: receivers keep the newest of a subject by it, and two changes can fall into one millisecond.
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

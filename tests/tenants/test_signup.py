@@ -11,6 +11,7 @@ from django.test import Client
 
 from tenants.models import AuditEvent, Membership, Role, Tenant, User
 from tenants.services import people
+from tests.support.cast import PASSWORD
 
 FIELDS = {"tenant_name": "  Corner \n Shop ", "email": "New@Example.COM", "password1": "correct-horse-battery"}
 
@@ -171,6 +172,24 @@ def test_sign_in_that_fails_is_told_in_our_words(client: Client, alice: User) ->
     answer = client.post("/accounts/login/", {"login": alice.email, "password": "not-the-password"})
 
     assert "No account has this address and this password." in answer.text
+
+
+def test_staff_without_a_tenant_go_to_their_pages(client: Client, sam: User) -> None:
+    answer = client.post("/accounts/login/", {"login": sam.email, "password": PASSWORD})
+    assert answer["Location"] == "/staff/"
+    assert client.get("/accounts/login/")["Location"] == "/staff/"
+
+    refused = client.get("/keys/")
+    assert refused.status_code == 403
+    assert "Open the staff pages" in refused.text
+    assert "Open your keys" not in refused.text
+
+
+def test_staff_of_a_tenant_go_to_its_keys_and_where_they_wanted_to_go(client: Client, sam: User, acme: Tenant) -> None:
+    answer = Client().post("/accounts/login/", {"login": sam.email, "password": PASSWORD, "next": "/tiers/"})
+    assert answer["Location"] == "/tiers/"
+    Membership.objects.create(user=sam, tenant=acme, role=Role.VIEWER)
+    assert client.post("/accounts/login/", {"login": sam.email, "password": PASSWORD})["Location"] == "/keys/"
 
 
 def test_sign_up_sends_who_is_signed_in_to_the_keys(client: Client, alice: User) -> None:

@@ -5,9 +5,9 @@ from datetime import timedelta
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.utils import timezone
 
 from tenants.audit import Actor
+from tenants.clock import database_now
 from tenants.current import memberships_of
 from tenants.models import Scope, Tenant, Token, User
 from tenants.rights import STAFF_SCOPES, scopes_in_tenant
@@ -43,7 +43,7 @@ class Command(BaseCommand):
         days = options["days"]
         if days is not None and not 1 <= days <= LONGEST_LIFE.days:
             raise CommandError(f"--days: give 1 to {LONGEST_LIFE.days}.")
-        expires_at = None if days is None else timezone.now() + timedelta(days=days)
+        expires_at = None if days is None else database_now() + timedelta(days=days)
         try:
             token, secret = make_token(
                 user=user, tenant=tenant, name=name, scopes=options["scope"], expires_at=expires_at, within=within, actor=ACTOR

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from django.db import connection, connections, transaction
 
-from tenants.api import idempotency
 from tenants.models import AuditEvent, IdempotentAnswer, Tenant, Token, User
+from tenants.services import answers
 from tests.support.api import ApiClient, token_for
 from tests.support.processes import _fork
 from tests.support.services import wait_until
@@ -79,26 +79,29 @@ def test_different_keys_at_once_are_all_carried_out(alice: User, tmp_path: Path)
 
 def _stopping_at(place: str, secret: str, reached: Any) -> None:
     """A process that answers one request, and stands still for ever at ``place``."""
-    from tenants.api import idempotency  # the process's own copy is changed
+    from tenants.api import idempotency  # the process's own copies are changed
+    from tenants.services import answers
 
     connections.close_all()
-    carry_out, keep = idempotency._carry_out, idempotency._keep
+    carry_out, keep = idempotency._carry_out, answers.keep
 
-    def stop(*arguments: Any) -> Any:
+    def stop_at_the_work(*arguments: Any) -> Any:
         if place == "before the work":
             halt()
-        if place == "before the answer is kept" and len(arguments) == 2 and not callable(arguments[1]):
+        return carry_out(*arguments)
+
+    def stop_at_the_answer(*arguments: Any, **options: Any) -> None:
+        if place == "before the answer is kept":
             halt()
-        result = (keep if not callable(arguments[1]) else carry_out)(*arguments)
-        if place == "before the commit" and not callable(arguments[1]):
+        keep(*arguments, **options)
+        if place == "before the commit":
             halt()
-        return result
 
     def halt() -> None:
         reached.set()
         signal.pause()
 
-    idempotency._carry_out = idempotency._keep = stop
+    idempotency._carry_out, answers.keep = stop_at_the_work, stop_at_the_answer
     ApiClient(secret).post("/tokens", TOKEN, Idempotency_Key="a")
 
 
@@ -171,7 +174,7 @@ def test_killed_web_server_leaves_nothing_and_the_retry_is_carried_out(alice: Us
 
 def test_twin_of_one_that_hangs_is_told_to_come_again(alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its thread is free again, and the key is still the first one's."""
-    monkeypatch.setattr("tenants.api.idempotency.TWIN_SECONDS", 1)
+    monkeypatch.setattr("tenants.services.answers.TWIN_SECONDS", 1)
     secret = token_for(alice)
     first_is_in, may_go_on = Event(), Event()
 
@@ -200,7 +203,7 @@ def test_twin_of_one_that_hangs_is_told_to_come_again(alice: User, monkeypatch: 
 def test_bound_on_waiting_for_a_twin_does_not_outlast_it(alice: User) -> None:
     """The work itself waits for locks as long as it does without a key."""
     with transaction.atomic():
-        idempotency._answer_of("tenant:x", "a", "f")
+        answers.claim(caller="tenant:x", key="a", fingerprint="f")
         with connection.cursor() as cursor:
             cursor.execute("SHOW lock_timeout")
             assert cursor.fetchone() == ("0",)

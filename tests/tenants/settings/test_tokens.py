@@ -182,7 +182,9 @@ def test_list_says_how_each_stands(as_alice: Client, acme: Tenant, alice: User) 
     assert "Has no rights left" in page
     assert page.count("status--good") == 1
 
-    Token.objects.filter(name="Expires").update(created_at=timezone.now() - timedelta(days=1), expires_at=timezone.now())
+    Token.objects.filter(name="Expires").update(
+        created_at=timezone.now() - timedelta(days=1), expires_at=timezone.now() - timedelta(seconds=1)
+    )
     page = as_alice.get(LIST).content.decode()
     assert "Tokens that have ended" in page
     assert "Expired" in page

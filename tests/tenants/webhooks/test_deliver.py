@@ -67,7 +67,7 @@ def test_delivered_as_standard_webhooks_has_it(acme: Tenant, receiver: Receiver)
     [request] = receiver.received
     told = Webhook(secret).verify(request.body, request.headers)
     assert told == {"type": "key.revoked", "timestamp": told["timestamp"], "data": {"id": "key-1", "name": "Läden"}}
-    assert told["timestamp"] == event.created_at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    assert told["timestamp"] == event.created_at.isoformat(timespec="microseconds").replace("+00:00", "Z")
     assert request.id == str(event.pk)
     assert request.headers["content-type"] == "application/json"
     delivery = WebhookDelivery.objects.get()
