@@ -39,8 +39,10 @@ class ApiKey(models.Model):
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="api_keys", verbose_name=_("tenant"))
-    tier = models.ForeignKey(Tier, on_delete=models.PROTECT, related_name="api_keys", verbose_name=_("tier"))
+    # No index of tenant or tier alone: each of a million rows would pay for it, and where PostgreSQL's statistics are a minute old it
+    # would read all keys of a tier to find a tenant's.
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, db_index=False, related_name="api_keys", verbose_name=_("tenant"))
+    tier = models.ForeignKey(Tier, on_delete=models.PROTECT, db_index=False, related_name="api_keys", verbose_name=_("tier"))
     gateway_key = models.ForeignKey(GatewayKey, on_delete=models.PROTECT, related_name="api_keys", verbose_name=_("gateway key"))
     slot = models.BigIntegerField(_("slot"), null=True, blank=True)
     name = models.CharField(_("name"), max_length=100)
@@ -74,16 +76,21 @@ class ApiKey(models.Model):
             models.Index(fields=["tenant", "-created_at", "-id"], name="api_key_newest_of_a_tenant"),
             models.Index(fields=["-created_at", "-id"], name="api_key_newest_first"),
             models.Index(fields=["tenant", "tier"], condition=Q(revoked_at=None), name="api_key_live_of_tenant_tier"),
+            models.Index(fields=["tier", "tenant"], condition=Q(revoked_at=None), name="api_key_live_of_a_tier"),
             models.Index(fields=["id"], condition=Q(awaits_ready=True), name="api_key_to_be_told_ready"),
         ]
 
     def __str__(self) -> str:
         return self.name
 
-    def status(self, now: datetime) -> Status:
-        """What the page shows. Reads ``gateway_key`` and ``tenant``: select them with the row."""
+    def status(self, now: datetime, *, renewing: bool = False) -> Status:
+        """What the page shows. Reads ``gateway_key`` and ``tenant``: select them with the row.
+
+        ``renewing``: whether the credential before the current one is answered until that one is, as ``selectors.renewing_among`` says.
+        Then the API key works. Without it the status is that of the current credential.
+        """
         if self.revoked_at:
             return Status.REVOKED
         if self.disabled_at or self.tenant.suspended_at:
             return Status.DISABLED
-        return Status.READY if self.gateway_key.is_in_service(now) else Status.PREPARING
+        return Status.READY if renewing or self.gateway_key.is_in_service(now) else Status.PREPARING

@@ -30,6 +30,7 @@ class Priority(models.IntegerChoices):
     PURCHASE = 10, _("Purchase")
     LIMITS = 20, _("Changed limits")
     SPARE = 30, _("Spare")
+    NAME = 35, _("Name")
     REPAIR = 40, _("Repair")
 
 
@@ -107,6 +108,8 @@ class GatewayKey(Synced):
             models.Index(
                 fields=["usage_plan", "in_service_at"], condition=Q(role="spare", ends_at=None), name="gateway_key_spares_of_a_plan"
             ),
+            models.Index(fields=["usage_plan"], condition=Q(role="canary", ends_at=None), name="gateway_key_canary_of_a_plan"),
+            models.Index(fields=["gateway"], condition=Q(name="", removed_at=None) & ~Q(remote_id=""), name="gateway_key_to_be_named"),
         ]
 
     def __str__(self) -> str:

@@ -6,6 +6,9 @@ from django.utils.translation import gettext_lazy as _
 
 from keys.models.tier import Tier
 
+# Gateway keys of one pool, at most: half of what an account and Region holds.
+LARGEST_POOL = 5_000
+
 
 class Pool(models.Model):
     """A pooled tier's set of gateway keys. Tenants are spread over them by ticket.
@@ -18,6 +21,8 @@ class Pool(models.Model):
     tier = models.OneToOneField(Tier, on_delete=models.PROTECT, related_name="pool", verbose_name=_("tier"))
     size = models.PositiveIntegerField(_("gateway keys"))
     next_ticket = models.BigIntegerField(_("next ticket"), default=0, editable=False)
+    # Whether more places than the free ones lie below the fullest key's load: the sweep lists them once those are used up.
+    lacks_places = models.BooleanField(default=False, editable=False)
     # The sweep for gaps: tickets below swept_ticket are settled; those below sweep_to were drawn before sweep_seen_at.
     swept_ticket = models.BigIntegerField(default=0, editable=False)
     sweep_to = models.BigIntegerField(default=0, editable=False)

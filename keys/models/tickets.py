@@ -1,4 +1,5 @@
-"""Tickets and places of a pool: the one module with SQL of our own.
+"""Tickets and places of a pool, with SQL of our own. (Beside it only ``keys.models.spares`` and ``keys.models.mass_places`` have any, one
+read of ``keys.api.rows``, and a time-out in ``tenants.services.answers``.)
 
 Why a sequence: a counter row would be locked by each purchase until its commit, and eight buyers would wait for one another. A
 sequence never waits; the price is that a rolled-back purchase leaves a gap, which ``free_unheld_slots`` puts on the list of free slots.
@@ -11,7 +12,8 @@ They are taken before any row is locked, so that nobody waits for a row of someb
 """
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Sequence
+from typing import Any
 
 from django.db import connection
 from django.db.models import F
@@ -40,13 +42,13 @@ def hold_pool(pool_id: int) -> None:
 def hold_tier(tier_id: uuid.UUID) -> None:
     """Hold the sale of a siloed tier, shared with others, until this transaction ends."""
     if _is_postgres():
-        _execute("SELECT pg_advisory_xact_lock_shared(%s, %s)", TIER_LOCK_CLASS, _tier_lock(tier_id))
+        _execute("SELECT pg_advisory_xact_lock_shared(%s, %s)", TIER_LOCK_CLASS, tier_lock(tier_id))
 
 
 def hold_tier_alone(tier_id: uuid.UUID) -> None:
     """Wait for everybody who holds the tier, and keep it alone until this transaction ends."""
     if _is_postgres():
-        _execute("SELECT pg_advisory_xact_lock(%s, %s)", TIER_LOCK_CLASS, _tier_lock(tier_id))
+        _execute("SELECT pg_advisory_xact_lock(%s, %s)", TIER_LOCK_CLASS, tier_lock(tier_id))
 
 
 def hold_pool_alone(pool_id: int) -> None:
@@ -107,32 +109,54 @@ def restart_tickets(pool: Pool, ticket: int) -> None:
         Pool.objects.filter(pk=pool.pk).update(next_ticket=ticket)
 
 
-def free_unheld_slots(pool: Pool, *, first: int, end: int, positions: Iterable[int] | None = None) -> int:
+def move_to(places: Sequence[tuple[uuid.UUID, uuid.UUID, int]]) -> None:
+    """Put API keys on other places, each given as (API key, gateway key, slot), in one statement on PostgreSQL. The pool is held alone, and
+    the slots are of a round that no ticket has reached, so that no place is taken twice."""
+    if _is_postgres():
+        moves = "unnest(%s::uuid[], %s::uuid[], %s::bigint[]) AS moved (id, gateway_key_id, slot)"
+        sql = f"UPDATE keys_apikey k SET gateway_key_id = moved.gateway_key_id, slot = moved.slot FROM {moves} WHERE k.id = moved.id"
+        _execute(sql, *(list(column) for column in zip(*places, strict=True)))
+        return
+    rows = [ApiKey(pk=pk, gateway_key_id=gateway_key_id, slot=slot) for pk, gateway_key_id, slot in places]
+    ApiKey.objects.bulk_update(rows, ["gateway_key", "slot"], batch_size=500)
+
+
+def free_unheld_slots(pool: Pool, *, first: int, end: int) -> int:
     """List as free every slot from ``first`` to before ``end`` of the pool's live keys that no API key holds; how many were new.
 
     Only for slots whose tickets were drawn by purchases that are over: see the callers for how they know.
     """
-    keys = GatewayKey.objects.filter(pool=pool, ends_at=None)
-    if positions is not None:
-        keys = keys.filter(position__in=list(positions))
+    if _is_postgres():
+        with connection.cursor() as cursor:
+            cursor.execute(_FREE_UNHELD, [first, end - 1, pool.pk, pool.size])
+            return int(cursor.rowcount)
     found = 0
-    for key in keys:
-        # Listed first: a purchase takes a slot from the list and then holds it, so one that happens in between is seen holding it.
-        listed = set(FreeSlot.objects.filter(gateway_key=key, slot__gte=first, slot__lt=end).values_list("slot", flat=True))
+    for key in GatewayKey.objects.filter(pool=pool, ends_at=None, position__lt=pool.size):
+        listed = FreeSlot.objects.filter(gateway_key=key, slot__gte=first, slot__lt=end).values_list("slot", flat=True)
         held = ApiKey.objects.filter(gateway_key=key, slot__gte=first, slot__lt=end).values_list("slot", flat=True)
         gaps = set(range(first, end)).difference(listed, held)
-        FreeSlot.objects.bulk_create(
-            [FreeSlot(pool=pool, gateway_key=key, slot=slot) for slot in sorted(gaps)], batch_size=1000, ignore_conflicts=True
-        )
+        FreeSlot.objects.bulk_create([FreeSlot(pool=pool, gateway_key=key, slot=slot) for slot in sorted(gaps)], batch_size=1000)
         found += len(gaps)
     return found
+
+
+# One statement, which sees one moment: a purchase takes a place off the list and holds it by one commit, so a place is on the list, or
+# held, or a gap.
+_FREE_UNHELD = """
+INSERT INTO keys_freeslot (pool_id, gateway_key_id, slot)
+SELECT k.pool_id, k.id, slots.slot FROM keys_gatewaykey k CROSS JOIN generate_series(%s::bigint, %s::bigint) AS slots (slot)
+WHERE k.pool_id = %s AND k.ends_at IS NULL AND k.position < %s
+AND NOT EXISTS (SELECT FROM keys_apikey a WHERE a.gateway_key_id = k.id AND a.slot = slots.slot)
+AND NOT EXISTS (SELECT FROM keys_freeslot f WHERE f.gateway_key_id = k.id AND f.slot = slots.slot)
+ON CONFLICT DO NOTHING
+"""
 
 
 def _sequence(pool: Pool) -> str:
     return f"keys_pool_ticket_{int(pool.pk)}"
 
 
-def _tier_lock(tier_id: uuid.UUID) -> int:
+def tier_lock(tier_id: uuid.UUID) -> int:
     """The lock's second half: 31 bits of the id. Two tiers that share them wait for each other, no more."""
     return tier_id.int & 0x7FFF_FFFF
 
@@ -141,6 +165,6 @@ def _is_postgres() -> bool:
     return connection.vendor == "postgresql"
 
 
-def _execute(sql: str, *parameters: int) -> None:
+def _execute(sql: str, *parameters: Any) -> None:
     with connection.cursor() as cursor:
         cursor.execute(sql, list(parameters))

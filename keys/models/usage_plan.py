@@ -28,6 +28,13 @@ class UsagePlan(Synced):
         help_text=_("The plan as the gateway last showed it."),
     )
 
+    canary_checked_at = models.DateTimeField(_("canary called"), null=True, editable=False)
+    canary_status = models.PositiveSmallIntegerField(
+        _("canary's answer"), null=True, editable=False, help_text=_("The HTTP status; empty when there was no answer.")
+    )
+    canary_failures = models.PositiveIntegerField(_("canary's failures in a row"), default=0, editable=False)
+    canary_error = models.CharField(_("canary's error"), max_length=300, blank=True, editable=False)
+
     class Meta:
         verbose_name = _("usage plan")
         verbose_name_plural = _("usage plans")
