@@ -1,6 +1,6 @@
 """The only place that speaks boto3: thin typed functions, one a call.
 
-One attempt a call: when to try again is decided by who calls, who knows what else waits. Every failure leaves as one of
+One attempt a call: when to try again is decided by who calls, or by the guard, who know what else waits. Every failure leaves as one of
 ``keys.gateway.errors``. A guard is asked before each call and told after it: it keeps the pace and the lease.
 """
 
@@ -8,23 +8,21 @@ import csv
 import datetime as dt
 import hashlib
 import io
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from decimal import Decimal
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
-import boto3
 import structlog
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 from django.conf import settings
 
-from keys.gateway.errors import GatewayError, Kind, NotFound, TryLater, no_whole_answer, sort_error
+from keys.gateway.access import Access, client_for, forget
+from keys.gateway.errors import GatewayError, Kind, NotFound, Permanent, TryLater, no_whole_answer, sort_error
 from keys.gateway.patches import Patch, plain
-from keys.gateway.types import ImportRow, KeyUsage, Member, PlanSpec, RemoteKey, RemotePlan
+from keys.gateway.probes import Probe
+from keys.gateway.types import ImportRow, KeyUsage, Member, PlanSpec, RemoteKey, RemoteMethod, RemotePlan, ValuedKey
 
 if TYPE_CHECKING:
     from mypy_boto3_apigateway import APIGatewayClient
@@ -33,7 +31,6 @@ log = structlog.get_logger(__name__)
 Read = TypeVar("Read")
 
 PAGE = 500  # the largest page of every list (botocore, "The maximum number of returned results per page")
-CONNECT_SECONDS = 5
 # Ids have about ten characters, values at least twenty (API Gateway, CreateApiKey).
 SHORTEST_VALUE = 20
 
@@ -44,15 +41,18 @@ class Guard(Protocol):
     def before(self, operation: str) -> None:
         """Wait for the call's turn. Raises what forbids it."""
 
-    def after(self, operation: str, error: GatewayError | None) -> None:
-        """Note how the call ended."""
+    def still(self) -> None:
+        """Called after ``before`` where time passed until the call can be sent. Raises what forbids it by now."""
+
+    def after(self, operation: str, error: GatewayError | None) -> bool | None:
+        """Note how the call ended; True: it was refused unworked, and is to be made again."""
 
 
 class GatewayClient:
-    """The management API of one account and Region. Credentials and endpoint are boto3's own settings."""
+    """The management API of one account and Region. The workers' own credentials and the endpoint are boto3's own settings."""
 
-    def __init__(self, region: str, guard: Guard) -> None:
-        self._region = region
+    def __init__(self, access: Access, guard: Guard) -> None:
+        self._access = access
         self._guard = guard
 
     # --- Keys
@@ -61,11 +61,23 @@ class GatewayClient:
         """ImportApiKeys: make, enable and attach all of ``rows``, or none of them. An upsert by value: a repeat is harmless."""
         self._call("ImportApiKeys", lambda api: api.import_api_keys(body=_csv(rows), format="csv", failOnWarnings=True), keys=len(rows))
 
+    def create_key(self, name: str, value: str, *, enabled: bool) -> RemoteKey:
+        """CreateApiKey. A value that is there already is refused as a DUPLICATE."""
+        return _read(
+            _key,
+            self._call("CreateApiKey", lambda api: api.create_api_key(name=name, value=value, enabled=enabled)),
+        )
+
     def list_keys(self, name_prefix: str = "") -> list[RemoteKey]:
         """GetApiKeys, all pages. ``name_prefix`` is case-sensitive."""
         query: dict[str, Any] = {"nameQuery": name_prefix} if name_prefix else {}
         pages = self._pages("GetApiKeys", lambda api, page: api.get_api_keys(includeValues=False, **query, **page))
         return [_read(_key, item) for item in pages]
+
+    def list_keys_with_values(self) -> list[ValuedKey]:
+        """GetApiKeys with their values, all pages: for keys that somebody else made and that are taken over."""
+        pages = self._pages("GetApiKeys", lambda api, page: api.get_api_keys(includeValues=True, **page))
+        return [_read(_valued_key, item) for item in pages]
 
     def get_key(self, key_id: str) -> RemoteKey:
         """GetApiKey. Raises NotFound."""
@@ -74,6 +86,11 @@ class GatewayClient:
     def update_key_enabled(self, key_id: str, *, enabled: bool) -> None:
         """UpdateApiKey. Raises NotFound."""
         patch: Any = [{"op": "replace", "path": "/enabled", "value": "true" if enabled else "false"}]
+        self._call("UpdateApiKey", lambda api: api.update_api_key(apiKey=key_id, patchOperations=patch))
+
+    def rename_key(self, key_id: str, name: str) -> None:
+        """UpdateApiKey: nothing but its name. Raises NotFound."""
+        patch: Any = [{"op": "replace", "path": "/name", "value": name}]
         self._call("UpdateApiKey", lambda api: api.update_api_key(apiKey=key_id, patchOperations=patch))
 
     def delete_key(self, key_id: str) -> bool:
@@ -136,6 +153,30 @@ class GatewayClient:
             usage += [_read(lambda item: _usage(item[0], item[1], start), item) for item in answer.get("items", {}).items()]
         return usage
 
+    # --- Before a gateway is made use of
+
+    def is_allowed(self, probe: Probe) -> bool:
+        """Whether the credentials may do what the probe asks; it changes nothing. Raises GatewayError when that cannot be told now."""
+        try:
+            self._call(probe.operation, probe.call)
+        except (NotFound, Permanent):
+            pass
+        except TryLater as error:
+            if error.kind not in {Kind.FORBIDDEN, Kind.FULL, Kind.CONFLICT}:
+                raise
+            return error.kind is not Kind.FORBIDDEN
+        return True
+
+    def list_stages(self, rest_api_id: str) -> list[str]:
+        """GetStages: the names of an API's deployed stages. Raises NotFound."""
+        answer = self._call("GetStages", lambda api: api.get_stages(restApiId=rest_api_id))
+        return [_read(lambda item: str(item["stageName"]), item) for item in answer.get("item", [])]
+
+    def list_methods(self, rest_api_id: str) -> list[RemoteMethod]:
+        """GetResources with their methods, all pages: as the API is now, which a stage may not serve yet. Raises NotFound."""
+        pages = self._pages("GetResources", lambda api, page: api.get_resources(restApiId=rest_api_id, embed=["methods"], **page))
+        return [method for item in pages for method in _read(_methods, item)]
+
     # --- How a call is made
 
     def _was_there(self, operation: str, call: "Callable[[APIGatewayClient], object]") -> bool:
@@ -147,7 +188,10 @@ class GatewayClient:
 
     def _pages(self, operation: str, call: "Callable[[APIGatewayClient, Any], Any]") -> Iterator[dict[str, Any]]:
         for answer in self._answers(operation, call):
-            yield from answer.get("items", [])
+            # botocore takes a body that is no JSON for an answer without anything in it; an empty list has its items too.
+            if "items" not in answer:
+                raise TryLater(no_whole_answer(), Kind.UNKNOWN)
+            yield from answer["items"]
 
     def _answers(self, operation: str, call: "Callable[[APIGatewayClient, Any], Any]") -> Iterator[dict[str, Any]]:
         page: dict[str, Any] = {"limit": PAGE}
@@ -164,36 +208,45 @@ class GatewayClient:
             page = {"limit": PAGE, "position": position}
 
     def _call(self, operation: str, call: "Callable[[APIGatewayClient], Any]", **logged: object) -> dict[str, Any]:
-        self._guard.before(operation)
-        endpoint = os.environ.get("AWS_ENDPOINT_URL_API_GATEWAY", "")
-        started = time.monotonic()
-        failure: GatewayError | None = None
-        outcome = "interrupted"
+        while True:
+            self._guard.before(operation)
+            api = self._api(operation)
+            if api is None:
+                continue
+            started = time.monotonic()
+            failure: GatewayError | None = None
+            outcome = "interrupted"
+            try:
+                answer = cast("dict[str, Any]", call(api))
+                outcome = "ok"
+                return answer
+            except (ClientError, BotoCoreError, ResponseParserError) as error:
+                failure = sort_error(error)
+                outcome = str(failure.kind or "not_found")
+                if failure.kind is Kind.REFUSED:
+                    forget(self._access)  # credentials that were given meanwhile are read by a new client
+            except (AttributeError, LookupError, TypeError, ValueError):
+                # JSON of another shape than the operation's: botocore's parser trips over it.
+                failure = TryLater(no_whole_answer(), Kind.UNKNOWN)
+                outcome = str(failure.kind)
+            finally:
+                seconds = round(time.monotonic() - started, 3)
+                log.info("gateway.call", operation=operation, outcome=outcome, seconds=seconds, region=self._access.region, **logged)
+                again = self._guard.after(operation, failure)
+            if not again:
+                raise failure  # not from its cause, which may hold headers
+
+    def _api(self, operation: str) -> "APIGatewayClient | None":
+        """The boto3 client; None when the guard says that the call is to be made again. Raises GatewayError."""
         try:
-            answer = cast("dict[str, Any]", call(_client(self._region, endpoint, settings.GATEWAY_TIMEOUT_SECONDS)))
-            outcome = "ok"
-            return answer
-        except (ClientError, BotoCoreError, ResponseParserError) as error:
-            failure = sort_error(error)
-            outcome = str(failure.kind or "not_found")
-            if failure.kind is Kind.REFUSED:
-                _client.cache_clear()  # credentials that were given meanwhile are read by a new client
-            raise failure from None  # the cause may hold headers
-        finally:
-            seconds = round(time.monotonic() - started, 3)
-            log.info("gateway.call", operation=operation, outcome=outcome, seconds=seconds, region=self._region, **logged)
-            self._guard.after(operation, failure)
-
-
-@lru_cache(maxsize=32)
-def _client(region: str, endpoint: str, timeout: int) -> "APIGatewayClient":
-    """One boto3 client a Region and endpoint: making one costs a tenth of a second, and it keeps connections open."""
-    config = Config(
-        connect_timeout=min(CONNECT_SECONDS, timeout),
-        read_timeout=timeout,
-        retries={"total_max_attempts": 1, "mode": "standard"},
-    )
-    return boto3.session.Session().client("apigateway", region_name=region, endpoint_url=endpoint or None, config=config)
+            api = client_for(self._access, settings.GATEWAY_TIMEOUT_SECONDS)
+        except GatewayError as failure:
+            log.info("gateway.access", operation=operation, outcome=str(failure.kind), region=self._access.region)
+            if not self._guard.after(operation, failure):
+                raise
+            return None
+        self._guard.still()
+        return api
 
 
 def _csv(rows: Iterable[ImportRow]) -> bytes:
@@ -218,8 +271,19 @@ def _key(item: Any) -> RemoteKey:
     return RemoteKey(item["id"], item.get("name", ""), item.get("enabled", False))
 
 
+def _valued_key(item: Any) -> ValuedKey:
+    return ValuedKey(item["id"], item.get("name", ""), item.get("enabled", False), item["value"])
+
+
 def _member(item: Any) -> Member:
     return Member(item["id"], item.get("name", ""))
+
+
+def _methods(item: Any) -> list[RemoteMethod]:
+    return [
+        RemoteMethod(item["path"], name, needs_key=bool(method.get("apiKeyRequired")))
+        for name, method in item.get("resourceMethods", {}).items()
+    ]
 
 
 def _plan(item: Any) -> RemotePlan:

@@ -28,12 +28,14 @@ class Kind(StrEnum):
     UNKNOWN = "unknown"
     CONNECTION = "connection"
     REFUSED = "refused"
+    FORBIDDEN = "forbidden"
     DUPLICATE = "duplicate"
     CLASH = "clash"
     INVALID = "invalid"
 
 
-# Failures of the gateway or of the way to it, not of what was asked: enough of them in a row open the circuit.
+# Failures of the gateway or of the way to it, not of what was asked: enough of them in a row open the circuit. FORBIDDEN is none: a role
+# that may not delete keys can still sell them.
 TROUBLE = frozenset({Kind.THROTTLED, Kind.UNAVAILABLE, Kind.UNKNOWN, Kind.CONNECTION, Kind.REFUSED})
 
 
@@ -43,6 +45,11 @@ class GatewayError(Exception):
     def __init__(self, words: str, kind: Kind | None = None) -> None:
         super().__init__(words)
         self.kind = kind
+
+    @property
+    def is_forbidden(self) -> bool:
+        """Whether a right lacks."""
+        return self.kind is Kind.FORBIDDEN
 
 
 class TryLater(GatewayError):
@@ -104,12 +111,23 @@ def _sort_answer(error: boto.ClientError) -> GatewayError:
         return _sort_conflict(message)
     if status == 404:
         return _sort_not_found(message)
+    if status == 403 and code == "AccessDeniedException":
+        return _sort_forbidden(message)
     if status in {401, 403}:
         words = _("AWS refuses the workers' credentials (%(code)s). Check that they are valid and allow API Gateway.") % {
             "code": clean(code)
         }
         return TryLater(words, Kind.REFUSED)
     return Permanent(_("API Gateway refuses the call: %(message)s") % {"message": message}, Kind.INVALID)
+
+
+def _sort_forbidden(message: str) -> TryLater:
+    """IAM says no. Its sentence ends in the action, a method, and the resource, a path."""
+    match = re.search(r"apigateway:(?P<method>[A-Z]+) on resource: arn:aws[a-z-]*:apigateway:[a-z0-9-]*::(?P<path>/\S*)", message)
+    if match is None:
+        return TryLater(_("AWS does not allow the workers this call: %(message)s") % {"message": message}, Kind.FORBIDDEN)
+    words = _("AWS does not allow the workers apigateway:%(method)s on %(path)s. Add it to their policy (deploy/iam); it is tried again.")
+    return TryLater(words % {"method": match["method"], "path": clean(match["path"])}, Kind.FORBIDDEN)
 
 
 def _sort_overload(status: int, code: str, message: str) -> TryLater:

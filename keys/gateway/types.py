@@ -1,4 +1,5 @@
-"""What API Gateway holds, as values of our own. None of them carries a credential, except the row that is about to be sent."""
+"""What API Gateway holds, as values of our own. None of them carries a credential, except a row that is about to be sent, and a key
+that is taken over from whoever made it."""
 
 import datetime as dt
 from dataclasses import dataclass, field
@@ -12,6 +13,16 @@ class RemoteKey:
     id: str
     name: str
     enabled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ValuedKey:
+    """A key with its value: read once, when it is taken over."""
+
+    id: str
+    name: str
+    enabled: bool
+    value: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +54,15 @@ class RemotePlan:
 
     id: str
     spec: PlanSpec
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteMethod:
+    """A method of a REST API, by the path of its resource."""
+
+    path: str
+    method: str
+    needs_key: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,13 +12,16 @@ import pytest
 from structlog.testing import capture_logs
 
 from keys import values
-from keys.gateway.client import GatewayClient, _client, _csv
+from keys.gateway.access import Access, forget_all
+from keys.gateway.client import GatewayClient, _csv
 from keys.gateway.errors import GatewayError, Kind, NotFound, Permanent, TryLater
 from keys.gateway.patches import plan_patches
 from keys.gateway.types import ImportRow, PlanSpec
 from tests.support.sandbox import SandboxProcess
 
 SPEC = PlanSpec(name="tollgate-test", rate=Decimal("2.5"), burst=7, quota_limit=20, quota_period="DAY", stages=frozenset({"groceries:v1"}))
+
+HERE = Access(account_id="0" * 12, region="us-east-1")
 
 
 class Notebook:
@@ -31,6 +34,9 @@ class Notebook:
     def before(self, operation: str) -> None:
         self.calls.append(operation)
 
+    def still(self) -> None:
+        pass
+
     def after(self, operation: str, error: GatewayError | None) -> None:
         self.errors.append(error)
 
@@ -38,9 +44,9 @@ class Notebook:
 @pytest.fixture(autouse=True)
 def _short_time_out(settings: Any) -> Iterator[None]:
     settings.GATEWAY_TIMEOUT_SECONDS = 1
-    _client.cache_clear()
+    forget_all()
     yield
-    _client.cache_clear()
+    forget_all()
 
 
 @pytest.fixture
@@ -50,7 +56,7 @@ def guard() -> Notebook:
 
 @pytest.fixture
 def client(sandbox: SandboxProcess, guard: Notebook) -> GatewayClient:
-    return GatewayClient("us-east-1", guard)
+    return GatewayClient(HERE, guard)
 
 
 def rows(plan_id: str, count: int, batch: str = "tollgate-00000000-") -> list[ImportRow]:
@@ -178,7 +184,7 @@ def test_nobody_there(guard: Notebook, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
 
     with pytest.raises(TryLater) as raised:
-        GatewayClient("us-east-1", guard).list_plans()
+        GatewayClient(HERE, guard).list_plans()
 
     assert raised.value.kind is Kind.CONNECTION
 

@@ -32,7 +32,7 @@ ANSWERS = [
     (400, "BadRequestException", "API Key value should be at least 20 characters", Permanent, Kind.INVALID),
     (401, "UnauthorizedException", "", TryLater, Kind.REFUSED),
     (403, "UnrecognizedClientException", "The security token is invalid", TryLater, Kind.REFUSED),
-    (403, "AccessDeniedException", "not authorized", TryLater, Kind.REFUSED),
+    (403, "AccessDeniedException", "not authorized", TryLater, Kind.FORBIDDEN),
     (500, "InternalServerErrorException", "", TryLater, Kind.UNAVAILABLE),
     (503, "ServiceUnavailableException", "", TryLater, Kind.UNAVAILABLE),
 ]
@@ -74,7 +74,14 @@ def test_no_message_holds_a_credential_or_a_header(status: int) -> None:
 
 
 def test_only_troubles_of_the_gateway_open_the_circuit() -> None:
-    assert {kind for *_, kind in ANSWERS if kind} - TROUBLE == {Kind.FULL, Kind.CONFLICT, Kind.DUPLICATE, Kind.CLASH, Kind.INVALID}
+    assert {kind for *_, kind in ANSWERS if kind} - TROUBLE == {
+        Kind.FULL,
+        Kind.CONFLICT,
+        Kind.DUPLICATE,
+        Kind.CLASH,
+        Kind.INVALID,
+        Kind.FORBIDDEN,
+    }
 
 
 def test_long_message_is_cut() -> None:
