@@ -5,13 +5,25 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
-from django.db.models import Count, F, Min, Q, QuerySet, Sum
+from django.db.models import Count, Exists, F, Min, OuterRef, Q, QuerySet, Sum
 from django.db.models.functions import TruncDate
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
 
 from keys import words
-from keys.models import ApiKey, ApiKeyQuerySet, Gateway, GatewayKey, KeyRole, Stage, Tier, UsageDay, UsagePlan
+from keys.models import (
+    ApiKey,
+    ApiKeyQuerySet,
+    Credential,
+    Gateway,
+    GatewayKey,
+    KeyRole,
+    Stage,
+    Status,
+    Tier,
+    UsageDay,
+    UsagePlan,
+)
 from tenants.models import AuditEvent, Tenant
 
 # --- For tenants ----------------------------------------------------------------------------------------------------------------
@@ -82,10 +94,38 @@ def endpoints_of(api_keys: Iterable[ApiKey]) -> dict[uuid.UUID, Stage]:
     return {pk: stage for pk, stage in places.items() if stage is not None}
 
 
+def urls_by_gateway(tier_id: uuid.UUID) -> dict[uuid.UUID, str]:
+    """Where the tier's tenants call, by gateway id: as ``endpoint_of``."""
+    stages = Stage.objects.filter(tiers=tier_id).order_by("-rest_api_id", "-name")
+    return {stage.gateway_id: stage.invoke_url for stage in stages}
+
+
 def other_credentials(api_key: ApiKey, now: datetime) -> list[GatewayKey]:
     """Gateway keys whose value still works for this API key beside the current one, soonest end first (``ends_at`` says when)."""
     rows = api_key.credentials.filter(ends_at__gt=now).select_related("gateway_key").order_by("ends_at")
     return [row.gateway_key for row in rows]
+
+
+def renewing(now: datetime) -> Exists:
+    """For a query of API keys: whether a credential before the current one is answered. Where the current one is not in service yet, the
+    API key works by that one: it was rotated, or moved by staff, and its new credential is still being made."""
+    return Exists(_answered(now).filter(api_key=OuterRef("pk")))
+
+
+def renewing_among(api_keys: Iterable[ApiKey], now: datetime) -> set[uuid.UUID]:
+    """Ids of those that work by a credential before the current one, which is being made. No query where none is being prepared. Select
+    ``gateway_key`` and ``tenant`` with the rows."""
+    return served_before([each.pk for each in api_keys if each.status(now) is Status.PREPARING], now)
+
+
+def served_before(preparing: Sequence[uuid.UUID], now: datetime) -> set[uuid.UUID]:
+    """``renewing_among`` for ids of API keys whose current credential is not in service."""
+    return set(_answered(now).filter(api_key__in=preparing).values_list("api_key", flat=True)) if preparing else set()
+
+
+def _answered(now: datetime) -> QuerySet[Credential]:
+    """Credentials in their grace period whose gateway key is in service."""
+    return Credential.objects.filter(ends_at__gt=now, gateway_key__in_service_at__lte=now)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,7 +219,7 @@ def connect_sources() -> list[str]:
 
 @dataclass(frozen=True, kw_only=True)
 class Headroom:
-    """Gateway keys a gateway holds or shall hold, and how many more it may."""
+    """Gateway keys a gateway holds or shall hold, those of others among them, and how many more it may."""
 
     held: int
     capacity: int
@@ -201,8 +241,8 @@ def own_and_shared(tenant: Tenant) -> tuple[int, int]:
 
 
 def headroom_of(gateway: Gateway) -> Headroom:
-    """Room under the account's key cap, counted from the rows."""
-    return Headroom(held=gateway.gateway_keys.filter(removed_at=None).count(), capacity=gateway.capacity)
+    """Room under the account's key cap."""
+    return Headroom(held=gateway.room.held + gateway.foreign_keys, capacity=gateway.capacity)
 
 
 def pending_of(gateway: Gateway, now: datetime) -> tuple[int, int]:

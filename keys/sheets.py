@@ -1,4 +1,4 @@
-"""API keys in CSV files: what an import reads, what exports and imports write. Pure, except for the file it opens.
+"""CSV files: what an import of API keys reads, what exports and imports write. Pure, except for the file it opens.
 
 RFC 4180, UTF-8. Spreadsheets run a cell that begins like a formula, so such cells get an apostrophe in front when they are written, and
 lose it when they are read: what was written comes back as it was.
@@ -55,8 +55,27 @@ class UnreadableSheet(Exception):
 
 def read(content: bytes) -> list[Line]:
     """The purchases in a file. Empty lines are left out. Raises UnreadableSheet with everything that is wrong with its form."""
+    found, problems = _rows(content, COLUMNS, REQUIRED)
+    lines = [_line(number, values) for number, values in found]
+    problems += _repeated_references(lines)
+    if problems:
+        raise UnreadableSheet(problems)
+    return lines
+
+
+def rows(content: bytes, columns: Sequence[str], required: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
+    """The lines of a file with a header that names some of ``columns``, all ``required`` among them: each with its number and its cells
+    by column. Empty lines are left out. Raises UnreadableSheet with everything that is wrong with its form."""
+    found, problems = _rows(content, columns, required)
+    if problems:
+        raise UnreadableSheet(problems)
+    return found
+
+
+def _rows(content: bytes, known: Sequence[str], required: Sequence[str]) -> tuple[list[tuple[int, dict[str, str]]], list[Problem]]:
+    """The lines that can be read, and what is wrong with the others. Raises UnreadableSheet where none can be."""
     reader = csv.reader(io.StringIO(_decoded(content), newline=""), strict=True)
-    lines: list[Line] = []
+    found: list[tuple[int, dict[str, str]]] = []
     problems: list[Problem] = []
     columns: list[str] | None = None
     while True:
@@ -71,19 +90,15 @@ def read(content: bytes) -> list[Line]:
         if not any(cell.strip() for cell in cells):
             continue
         if columns is None:
-            columns = _columns(cells, number)
+            columns = _columns(cells, number, known, required)
         elif len(cells) != len(columns):
             text = f"{len(cells)} cells, and the header has {len(columns)}. Put quotes around a cell that holds a comma."
             problems.append(Problem(line=number, text=text))
         else:
-            values = dict(zip(columns, (restored(cell) for cell in cells), strict=True))
-            lines.append(_line(number, values))
+            found.append((number, dict(zip(columns, (restored(cell) for cell in cells), strict=True))))
     if columns is None and not problems:
-        problems.append(Problem(line=1, text=f"the file is empty. Its first line has to be: {','.join(COLUMNS[:3])}"))
-    problems += _repeated_references(lines)
-    if problems:
-        raise UnreadableSheet(problems)
-    return lines
+        problems.append(Problem(line=1, text=f"the file is empty. Its first line has to be: {','.join(known[:3])}"))
+    return found, problems
 
 
 def _decoded(content: bytes) -> str:
@@ -94,12 +109,12 @@ def _decoded(content: bytes) -> str:
         raise UnreadableSheet([Problem(line=number, text="not UTF-8. Save the file as “CSV UTF-8”.")]) from error
 
 
-def _columns(cells: Sequence[str], number: int) -> list[str]:
+def _columns(cells: Sequence[str], number: int, known: Sequence[str], required: Sequence[str]) -> list[str]:
     """The header. Raises UnreadableSheet: without it no line can be read."""
     columns = [cell.strip().lower() for cell in cells]
-    wanted = f"The columns are {', '.join(COLUMNS)}, separated by commas"
-    unknown = [column for column in columns if column not in COLUMNS]
-    missing = [column for column in REQUIRED if column not in columns]
+    wanted = f"The columns are {', '.join(known)}, separated by commas"
+    unknown = [column for column in columns if column not in known]
+    missing = [column for column in required if column not in columns]
     if unknown:
         shown = ", ".join(f"“{printable(column)}”" for column in unknown)
         raise UnreadableSheet([Problem(line=number, text=f"unknown column {shown}. {wanted}; take out the others.")])

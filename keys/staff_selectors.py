@@ -10,46 +10,36 @@ from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from django.db.models import Count, F, Max, OuterRef, Prefetch, Q, QuerySet, Subquery, Sum
+from django.db.models import Count, Exists, F, Max, OuterRef, Prefetch, Q, QuerySet, Subquery, Sum
 from django.db.models.functions import Coalesce
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.debug import sensitive_variables
 
-from keys import values, words
-from keys.models import ApiKey, Credential, Finding, Gateway, GatewayKey, KeyRole, Stage, Status, Tier, UsageDay, UsagePlan
+from keys import proposals, selectors, values, words
+from keys.models import (
+    Adoption,
+    AdoptionState,
+    ApiKey,
+    Credential,
+    Finding,
+    FindingState,
+    Gateway,
+    GatewayKey,
+    KeyRole,
+    ReconcileRun,
+    Stage,
+    Status,
+    Tier,
+    UsageDay,
+    UsagePlan,
+)
 from tenants.models import Tenant
 
 if TYPE_CHECKING:
     from django_stubs_ext import WithAnnotations
 
 # --- Tiers and their usage plans ------------------------------------------------------------------------------------------------
-
-
-class TierFacts(TypedDict):
-    """``sold``: live API keys. ``load_min``, ``load_max``: of its pool keys; None on a siloed tier."""
-
-    sold: int
-    load_min: int | None
-    load_max: int | None
-
-
-def tiers_with_facts(tiers: QuerySet[Tier]) -> "QuerySet[WithAnnotations[Tier, TierFacts]]":
-    """Tiers with TierFacts and ``pool``, in one query."""
-    sold = ApiKey.objects.live().filter(tier=OuterRef("pk")).order_by().values("tier").annotate(count=Count("pk"))
-    pool_keys = GatewayKey.objects.live().filter(pool__tier=OuterRef("pk"))
-    loads = pool_keys.annotate(load=Count("api_keys", filter=Q(api_keys__slot__isnull=False)))
-    return tiers.annotate(
-        sold=Coalesce(Subquery(sold.values("count")), 0),
-        load_min=Subquery(loads.order_by("load").values("load")[:1]),
-        load_max=Subquery(loads.order_by("-load").values("load")[:1]),
-    ).select_related("pool")
-
-
-def largest_share(tier: "WithAnnotations[Tier, TierFacts]") -> float | None:
-    """The blast radius, 0.0 to 1.0: the largest share of the tier's API keys that one gateway key carries. None while none is sold."""
-    if not tier.sold:
-        return None
-    return (tier.load_max or 0) / tier.sold if tier.is_pooled else 1 / tier.sold
 
 
 def pending_plans() -> QuerySet[UsagePlan]:
@@ -132,11 +122,10 @@ class GatewayFacts(TypedDict):
 
 def gateways_with_facts(gateways: QuerySet[Gateway], now: datetime) -> "QuerySet[WithAnnotations[Gateway, GatewayFacts]]":
     """Gateways with GatewayFacts, in one query."""
-    held = GatewayKey.objects.filter(gateway=OuterRef("pk"), removed_at=None).order_by().values("gateway").annotate(count=Count("pk"))
     keys = GatewayKey.objects.filter(gateway=OuterRef("pk")).pending(now).order_by().values("gateway").annotate(count=Count("pk"))
     plans = pending_plans().filter(gateway=OuterRef("pk")).order_by().values("gateway").annotate(count=Count("pk"))
     return gateways.annotate(
-        held=Coalesce(Subquery(held.values("count")), 0),
+        held=Coalesce(F("room__held"), 0),
         plans_pending=Coalesce(Subquery(plans.values("count")), 0),
         keys_pending=Coalesce(Subquery(keys.values("count")), 0),
     )
@@ -169,14 +158,96 @@ def former_holders_of(gateway_keys: Collection[GatewayKey]) -> dict[uuid.UUID, i
     return dict(rows.values_list("gateway_key").annotate(Count("api_key", distinct=True)))
 
 
+RUN_OUTCOMES = {
+    "clean": gettext_lazy("In step"),
+    "drift": gettext_lazy("Drift found"),
+    "stopped": gettext_lazy("Stopped"),
+    "failed": gettext_lazy("Failed"),
+    "running": gettext_lazy("Running"),
+}
+
+
+def outcome_of(run: ReconcileRun, findings: int) -> str:
+    """How a comparison with so many findings ended: a key of RUN_OUTCOMES."""
+    if run.error:
+        return "failed"
+    if run.ended_at is None:
+        return "running"
+    if run.stopped:
+        return "stopped"
+    return "drift" if findings else "clean"
+
+
+def runs_with_outcome(runs: QuerySet[ReconcileRun], outcome: str) -> QuerySet[ReconcileRun]:
+    """Those of which ``outcome_of`` says so; all of them for any other word."""
+    found = Exists(Finding.objects.filter(run=OuterRef("pk")))
+    ended = runs.filter(ended_at__isnull=False, error="", stopped="")
+    outcomes = {
+        "clean": ended.filter(~found),
+        "drift": ended.filter(found),
+        "stopped": runs.filter(ended_at__isnull=False, error="").exclude(stopped=""),
+        "failed": runs.exclude(error=""),
+        "running": runs.filter(ended_at=None, error=""),
+    }
+    return outcomes.get(outcome, runs)
+
+
 def findings_in_state(findings: QuerySet[Finding], state: str) -> QuerySet[Finding]:
-    """``open``, ``quarantine``, ``resolved``; all of them for any other word."""
+    """Those of which ``Finding.state`` says so; all of them for any other word."""
+    unresolved, failing = Q(resolved_at=None, quarantined_at=None), Q(row_id=None) | ~Q(trouble="")
     states = {
-        "open": Q(resolved_at=None, quarantined_at=None),
-        "quarantine": Q(resolved_at=None, quarantined_at__isnull=False),
-        "resolved": Q(resolved_at__isnull=False),
+        FindingState.OPEN.value: unresolved & failing,
+        FindingState.REPAIRING.value: unresolved & ~failing,
+        FindingState.QUARANTINE.value: Q(resolved_at=None, quarantined_at__isnull=False),
+        FindingState.RESOLVED.value: Q(resolved_at__isnull=False),
     }
     return findings.filter(states[state]) if state in states else findings
+
+
+# --- Adoptions -------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProposedPlan:
+    """A usage plan of others as staff decide about it. ``obstacles``: what is in the way of the suggestion, in sentences.
+
+    ``keys``: each with why it would be left alone by the suggestion; empty: it is taken.
+    """
+
+    plan: proposals.PlanSeen
+    suggestion: proposals.Decision
+    obstacles: list[str]
+    keys: list[tuple[proposals.KeySeen, str]]
+
+
+def proposed_plans(adoption: Adoption) -> list[ProposedPlan]:
+    """What a worker found, in two queries. Empty until one has looked."""
+    proposal = proposals.Proposal.read(adoption.proposal)
+    registered = {stage.remote_key for stage in Stage.objects.filter(gateway=adoption.gateway_id)}
+    suggested = proposals.suggestions(proposal, Tier.objects.values_list("slug", flat=True))
+    return [
+        ProposedPlan(
+            plan=plan,
+            suggestion=suggestion,
+            obstacles=[text for _field, text in proposals.obstacles(plan, suggestion, registered)],
+            keys=[(key, proposals.left_alone(key, suggestion.take)) for key in plan.keys],
+        )
+        for plan, suggestion in zip(proposal.plans, suggested, strict=True)
+    ]
+
+
+def adoptions_in_state(adoptions: QuerySet[Adoption], state: str) -> QuerySet[Adoption]:
+    """Those of which ``Adoption.state`` says so; all of them for any other word."""
+    at_work = Q(error="", withdrawn_at=None, applied_at=None)
+    states = {
+        AdoptionState.FAILED.value: ~Q(error=""),
+        AdoptionState.WITHDRAWN.value: Q(error="", withdrawn_at__isnull=False),
+        AdoptionState.APPLIED.value: Q(error="", withdrawn_at=None, applied_at__isnull=False),
+        AdoptionState.CONFIRMED.value: at_work & Q(confirmed_at__isnull=False),
+        AdoptionState.PROPOSED.value: at_work & Q(confirmed_at=None, proposed_at__isnull=False),
+        AdoptionState.LOOKING.value: at_work & Q(confirmed_at=None, proposed_at=None),
+    }
+    return adoptions.filter(states[state]) if state in states else adoptions
 
 
 # --- Tenants and their API keys -------------------------------------------------------------------------------------------------
@@ -192,7 +263,7 @@ def own_and_shared_of(tenants: Collection[Tenant]) -> dict[uuid.UUID, tuple[int,
 def api_keys_with_status(api_keys: QuerySet[ApiKey], status: str, now: datetime) -> QuerySet[ApiKey]:
     """Those that ``ApiKey.status`` says are so: derived, so asked of the columns it is derived from. All for any other word."""
     off = Q(disabled_at__isnull=False) | Q(tenant__suspended_at__isnull=False)
-    in_service = Q(gateway_key__in_service_at__lte=now)
+    in_service = Q(gateway_key__in_service_at__lte=now) | Q(selectors.renewing(now))
     enabled = api_keys.filter(revoked_at=None).exclude(off)
     return {
         Status.REVOKED.value: api_keys.filter(revoked_at__isnull=False),
@@ -204,9 +275,8 @@ def api_keys_with_status(api_keys: QuerySet[ApiKey], status: str, now: datetime)
 
 @sensitive_variables("value")
 def gateway_key_with_value(value: str) -> GatewayKey | None:
-    """The gateway key that has or had this value. It is hashed and looked up, and kept nowhere."""
-    if not values.has_valid_checksum(value):
-        return None
+    """The gateway key that has or had this value: of our form, or of any that an adopted key may have. It is hashed and looked up, and
+    kept nowhere."""
     found = GatewayKey.objects.filter(value_sha256=values.digest(value)).defer("value_encrypted", "value_sha256")
     return found.select_related("gateway", "usage_plan__tier").first()
 
@@ -229,8 +299,10 @@ class TierUsage:
 
 
 def usage_of_tiers(first: date, last: date) -> dict[uuid.UUID, TierUsage]:
-    """Requests from ``first`` to ``last`` (UTC days, both of them in), by tier id, where there are any."""
-    days = UsageDay.objects.filter(date__range=(first, last)).order_by().values_list("gateway_key__usage_plan__tier")
+    """Requests from ``first`` to ``last`` (UTC days, both of them in), by tier id, where there are any. What our canaries called is no
+    request of anybody."""
+    sold = UsageDay.objects.filter(date__range=(first, last)).exclude(gateway_key__role=KeyRole.CANARY)
+    days = sold.order_by().values_list("gateway_key__usage_plan__tier")
     rows = days.annotate(requests=Sum("used"), latest=Max("read_at"))
     return {tier_id: TierUsage(requests=int(requests), read_at=latest) for tier_id, requests, latest in rows}
 

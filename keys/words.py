@@ -98,6 +98,11 @@ def used_text(used: int, limit: int) -> str:
     return _("%(used)s of %(limit)s") % {"used": number_of(used), "limit": number_of(limit)}
 
 
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """``1 usage plan``, ``3,120 usage plans``: for commands, whose words are not translated."""
+    return f"{number_of(number)} {noun if number == 1 else plural or f'{noun}s'}"
+
+
 def keys_text(count: int) -> str:
     """``1 key``, ``3,120 keys``."""
     return ngettext("%(count)s key", "%(count)s keys", count) % {"count": number_of(count)}

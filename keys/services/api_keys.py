@@ -13,18 +13,20 @@ from datetime import datetime, timedelta
 
 import structlog
 from django.db import transaction
-from django.db.models import Q, QuerySet
-from django.utils import timezone
+from django.db.models import F, Q, QuerySet, Value
+from django.db.models.functions import Greatest, Now
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from keys import values
-from keys.models import ApiKey, Credential, GatewayKey, Pool, Priority, Status
+from keys import selectors, values
+from keys.models import ApiKey, Credential, Gateway, GatewayKey, Pool, Priority, Status
 from keys.models.tickets import hold_pool
 from keys.services import events, placement
 from keys.services.intent import end, want
 from keys.services.refusals import TenantSuspended, UnableToChangeKey, refuse_suspended
+from keys.stock import NoRoom
 from tenants.audit import Actor, record, record_each
+from tenants.clock import database_now
 from tenants.models import Tenant
 
 __all__ = [
@@ -88,7 +90,7 @@ def disable(*, api_key: ApiKey, actor: Actor) -> ApiKey:
                 % {"tier": api_key.tier.name}
             )
         if api_key.disabled_at is None:
-            api_key.disabled_at, api_key.awaits_ready = timezone.now(), False
+            api_key.disabled_at, api_key.awaits_ready = database_now(), False
             api_key.save(update_fields=["disabled_at", "awaits_ready"])
             _want_enabled(api_key, enabled=False)
             record(actor=actor, action="api_key.disabled", target=api_key, tenant=api_key.tenant)
@@ -112,26 +114,29 @@ def enable(*, api_key: ApiKey, actor: Actor) -> ApiKey:
 def rotate(*, api_key: ApiKey, grace: timedelta, actor: Actor) -> Credential:
     """Give the API key a new credential; the old one goes on working for ``grace`` (0 to 7 days) and then ends.
 
-    It is on the same gateway, so the address stays. A spare makes it work at once. Raises UnableToChangeKey on a pooled tier, while
+    It is on the same gateway, so the address stays; only a gateway that is drained is left for another one, whose address is told. A
+    spare makes it work at once. Raises UnableToChangeKey on a pooled tier, while
     disabled, preparing or suspended, when a rotation is still in its grace period, or when the gateway has no room.
     """
     if not timedelta(0) <= grace <= LONGEST_GRACE:
         raise UnableToChangeKey(_("The old credential can go on working for at most 7 days."))
     with transaction.atomic():
         api_key = _locked_unsuspended(api_key)
-        now = timezone.now()
+        now = database_now()
         _check_rotation(api_key, now)
         old = api_key.gateway_key
-        new = _fresh_key(api_key, now)
         ends_at = now + grace
-        api_key.credentials.filter(ends_at=None).update(ends_at=ends_at)
+        end(old, ends_at, now)  # before room is taken, whose row is locked last
+        new = _fresh_key(api_key, now)
+        api_key.credentials.filter(ends_at=None).update(ends_at=_not_before_it_began(ends_at))
         credential = Credential.objects.create(api_key=api_key, gateway_key=new, created_at=now)
         api_key.gateway_key = new
         api_key.save(update_fields=["gateway_key"])
-        end(old, ends_at)
         data = {"grace_seconds": int(grace.total_seconds()), "before": old.last_four, "after": new.last_four}
+        if new.gateway_id != old.gateway_id:
+            data["endpoint"] = selectors.urls_by_gateway(api_key.tier_id).get(new.gateway_id)
         record(actor=actor, action="api_key.rotated", target=api_key, tenant=api_key.tenant, data=data)
-        events.rotated(api_key, ends_at)
+        events.rotated(api_key, ends_at, now)
     return credential
 
 
@@ -172,18 +177,18 @@ def revoke(*, api_key: ApiKey, actor: Actor, check: Callable[[ApiKey], None] | N
             check(api_key)
         if api_key.revoked_at is not None:
             return api_key
-        now = timezone.now()
+        now = database_now()
         gateway_key, slot = api_key.gateway_key, api_key.slot
         api_key.revoked_at, api_key.slot, api_key.awaits_ready = now, None, False
         api_key.save(update_fields=["revoked_at", "slot", "awaits_ready"])
-        credentials = _living(api_key, now)
+        credentials = _living(api_key)
         standing_on = list(GatewayKey.objects.filter(credentials__in=credentials).distinct())
-        credentials.update(ends_at=now)
+        credentials.update(ends_at=_not_before_it_began(now))
         if slot is not None:
             placement.leave_slot(gateway_key, slot)
         else:
             for each in standing_on:
-                end(each, now)
+                end(each, now, now)
         cut_off = api_key.tier.has_own_credentials
         record(actor=actor, action="api_key.revoked", target=api_key, tenant=api_key.tenant, data={"cut_off": cut_off})
         events.revoked(api_key)
@@ -258,18 +263,24 @@ def _check_rotation(api_key: ApiKey, now: datetime) -> None:
 
 
 def _fresh_key(api_key: ApiKey, now: datetime) -> GatewayKey:
+    gateway = Gateway.objects.only("draining_since").get(pk=api_key.gateway_key.gateway_id)
     try:
-        return placement.silo_or_spare(api_key.tier, now, api_key.gateway_key.gateway_id)
-    except placement.NoRoom:
+        return placement.silo_or_spare(api_key.tier, now, gateway.pk if gateway.draining_since is None else None)
+    except NoRoom:
         raise UnableToChangeKey(_("There is no room for another credential just now. Our staff can see this; try again later.")) from None
 
 
 def _want_enabled(api_key: ApiKey, *, enabled: bool) -> None:
     """Desired flag on every gateway key that a living credential of the API key stands on."""
     priority = Priority.PURCHASE if enabled else Priority.REVOKE
-    for gateway_key in GatewayKey.objects.filter(credentials__in=_living(api_key, timezone.now())).distinct():
+    for gateway_key in GatewayKey.objects.filter(credentials__in=_living(api_key)).distinct():
         want(gateway_key, enabled=enabled, priority=priority)
 
 
-def _living(api_key: ApiKey, now: datetime) -> QuerySet[Credential]:
-    return api_key.credentials.filter(Q(ends_at=None) | Q(ends_at__gt=now))
+def _living(api_key: ApiKey) -> QuerySet[Credential]:
+    return api_key.credentials.filter(Q(ends_at=None) | Q(ends_at__gt=Now()))
+
+
+def _not_before_it_began(ends_at: datetime) -> Greatest:
+    """The end of a credential. One that was made by a clock that was ahead begins later than now."""
+    return Greatest(F("created_at"), Value(ends_at))

@@ -1,5 +1,6 @@
 """What is for sale: tiers, their limits and their prices."""
 
+import heapq
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from typing import Any
@@ -9,11 +10,11 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from keys.models import Isolation, KeyRole, Pool, Priority, Stage, Tier, UsagePlan
+from keys.models import Isolation, KeyRole, Pool, Stage, Tier, UsagePlan
 from keys.models.tickets import hold_tier_alone, open_tickets
 from keys.services.bell import ring
 from keys.services.intent import want
-from keys.services.placement import new_gateway_key, open_plans, refill_spares
+from keys.stock import NoRoom, make_in_pool, open_plans
 from tenants.audit import Actor, record
 
 LIMITS = ("throttle_rate", "throttle_burst", "quota_limit", "quota_period")
@@ -76,8 +77,6 @@ def create_tier(
             pool = Pool.objects.create(tier=tier, size=pool_size)
             open_tickets(pool)
             fill_pool(pool, range(pool_size))
-        else:
-            refill_spares(tier)
         record(
             actor=actor,
             action="tier.created",
@@ -135,13 +134,13 @@ def change_offer(
         _save(tier, *OFFER)
         after = _shown(tier, OFFER)
         if after != before:
-            refill_spares(tier)
+            _ring_each(tier)
             record(actor=actor, action="tier.offer_changed", target=tier, data={"before": before, "after": after})
     return tier
 
 
 def serve_stages(*, tier: Tier, stages: Iterable[Stage], actor: Actor) -> Tier:
-    """Let the tier serve exactly ``stages``. Raises UnableToChangeTier when a gateway with live keys of the tier would be left out."""
+    """Let the tier serve exactly ``stages``. Raises UnableToChangeTier when a gateway with keys of tenants would be left out."""
     stages = list(stages)
     with transaction.atomic():
         hold_tier_alone(tier.pk)
@@ -149,13 +148,14 @@ def serve_stages(*, tier: Tier, stages: Iterable[Stage], actor: Actor) -> Tier:
         before = sorted(str(stage) for stage in tier.stages.all())
         kept = {stage.gateway_id for stage in stages}
         for plan in tier.usage_plans.exclude(gateway_id__in=kept):
-            if plan.gateway_keys.filter(removed_at=None).exists():
+            if plan.gateway_keys.filter(removed_at=None, role__in=[KeyRole.SILO, KeyRole.POOL]).exists():
                 raise UnableToChangeTier(
                     _("%(gateway)s still holds keys of this tier; keep one of its stages.") % {"gateway": plan.gateway}
                 )
         tier.stages.set(stages)
         _plan_each_gateway(tier)
         _touch_plans(tier)
+        _ring_each(tier)
         after = sorted(str(stage) for stage in stages)
         record(actor=actor, action="tier.stages_changed", target=tier, data={"before": before, "after": after})
     return tier
@@ -194,9 +194,7 @@ def retire_tier(*, tier: Tier, actor: Actor) -> Tier:
         if tier.retired_at is None:
             tier.retired_at = timezone.now()
             tier.save(update_fields=["retired_at"])
-            for plan in tier.usage_plans.all():
-                for spare in plan.gateway_keys.filter(role=KeyRole.SPARE, ends_at=None).select_for_update():
-                    want(spare, ends_at=tier.retired_at, priority=Priority.SPARE)
+            _ring_each(tier)  # its spares are removed
             record(actor=actor, action="tier.retired", target=tier)
     return tier
 
@@ -209,20 +207,37 @@ def reopen_tier(*, tier: Tier, actor: Actor) -> Tier:
         if tier.retired_at is not None:
             tier.retired_at = None
             tier.save(update_fields=["retired_at"])
-            refill_spares(tier)
+            _ring_each(tier)
             record(actor=actor, action="tier.reopened", target=tier)
     return tier
 
 
 def fill_pool(pool: Pool, positions: Iterable[int]) -> None:
-    """Make pool keys at ``positions``, spread over the gateways of the tier in turn."""
+    """Make pool keys at ``positions``, each on the gateway of the tier that has the fewest of the pool's keys: so every gateway that serves
+    the tier gets its share, one that was added later too. Raises UnableToChangeTier when there is no room."""
     plans = list(open_plans(pool.tier).order_by("created_at", "pk"))
     if not plans:
         raise UnableToChangeTier(_("No gateway of this tier accepts new keys."))
+    fewest = [(pool.gateway_keys.filter(gateway=plan.gateway_id, ends_at=None).count(), place) for place, plan in enumerate(plans)]
+    heapq.heapify(fewest)
+    places = []
     for position in positions:
-        new_gateway_key(plan=plans[position % len(plans)], role=KeyRole.POOL, priority=Priority.PURCHASE, pool=pool, position=position)
-    for plan in plans:
-        ring(plan.gateway_id)
+        held, place = fewest[0]
+        places.append((plans[place], position))
+        heapq.heapreplace(fewest, (held + 1, place))
+    try:
+        made = make_in_pool(pool, places)
+    except NoRoom:
+        words = _("The gateways of this tier have no room for so many keys. Register another account or Region.")
+        raise UnableToChangeTier(words) from None
+    for gateway_id in {gateway_key.gateway_id for gateway_key in made}:
+        ring(gateway_id)
+
+
+def _ring_each(tier: Tier) -> None:
+    """The workers look after the tier's spares."""
+    for gateway_id in tier.usage_plans.values_list("gateway_id", flat=True):
+        ring(gateway_id)
 
 
 def _plan_each_gateway(tier: Tier) -> None:

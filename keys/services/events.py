@@ -16,7 +16,7 @@ from keys.models import ApiKey
 from keys.public import key_data, moment
 from keys.sync.ready import tell_ready
 from tenants.models import EventType, Tenant
-from tenants.webhooks.emit import Happening, emit, emit_each, tenants_that_want, wants
+from tenants.webhooks.emit import emit, tenants_that_want, wants
 
 
 def wants_ready() -> Exists:
@@ -44,43 +44,17 @@ def revoked(api_key: ApiKey) -> None:
     _emit(api_key, EventType.KEY_REVOKED)
 
 
-def rotated(api_key: ApiKey, old_ends_at: datetime) -> None:
+def rotated(api_key: ApiKey, old_ends_at: datetime, now: datetime) -> None:
     """The API key stands on another gateway key. If that one has to be made first, ``key.ready`` follows once it works."""
     _emit(api_key, EventType.KEY_ROTATED, old_credential_ends_at=moment(old_ends_at))
-    if not api_key.gateway_key.is_in_service(timezone.now()) and awaits_ready(api_key.tenant):
+    if not api_key.gateway_key.is_in_service(now) and awaits_ready(api_key.tenant):
         ApiKey.objects.filter(pk=api_key.pk).update(awaits_ready=True)
-
-
-def moved(api_keys: Sequence[ApiKey], old_ends_at: datetime) -> None:
-    """Staff gave these API keys new credentials: to their tenants that is a rotation. The number of queries does not grow with them."""
-    ids = [each.pk for each in api_keys]
-    wanting = tenants_that_want(EventType.KEY_ROTATED, EventType.KEY_READY)
-    rows = (
-        ApiKey.objects.filter(pk__in=ids, tenant__in=wanting).select_related("tier", "gateway_key", "tenant").order_by("created_at", "pk")
-    )
-    listened_to = list(rows)
-    if not listened_to:
-        return
-    now = timezone.now()
-    stages = selectors.endpoints_of(listened_to)
-    ends_at = moment(old_ends_at)
-    emit_each(
-        [
-            Happening(
-                tenant_id=each.tenant_id,
-                type=EventType.KEY_ROTATED,
-                subject=str(each.pk),
-                data={**key_data(each, stages.get(each.pk), now), "old_credential_ends_at": ends_at},
-            )
-            for each in listened_to
-        ]
-    )
-    preparing = [each.pk for each in listened_to if not each.gateway_key.is_in_service(now)]
-    ApiKey.objects.filter(pk__in=preparing, tenant__in=tenants_that_want(EventType.KEY_READY)).update(awaits_ready=True)
 
 
 def _emit(api_key: ApiKey, type_: EventType, **more: Any) -> None:
     def data() -> dict[str, Any]:
-        return {**key_data(api_key, selectors.endpoint_of(api_key), timezone.now()), **more}
+        now = timezone.now()
+        renewing = api_key.pk in selectors.renewing_among([api_key], now)
+        return {**key_data(api_key, selectors.endpoint_of(api_key), now, renewing=renewing), **more}
 
     emit(api_key.tenant_id, type_, str(api_key.pk), data)

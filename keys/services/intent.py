@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db.models import F, QuerySet
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from keys.models import GatewayKey, Priority, UsagePlan
 from keys.services.bell import ring
@@ -23,15 +23,18 @@ def want_each(rows: QuerySet[Any], gateway_ids: Iterable[uuid.UUID], **desired: 
     A row that the workers write at the same moment is waited for; who wants many of a gateway's rows locks the gateway's row first,
     as the workers do, so that the two never wait for each other.
     """
-    count = rows.update(**desired, revision=F("revision") + 1, changed_at=timezone.now(), attempts=0, next_try_at=None, permanent=False)
+    count = rows.update(**desired, revision=F("revision") + 1, changed_at=Now(), attempts=0, next_try_at=None, permanent=False)
     for gateway_id in gateway_ids:
         ring(gateway_id)
     return count
 
 
-def end(gateway_key: GatewayKey, ends_at: datetime) -> None:
-    """Let a gateway key be gone from ``ends_at``: now, first of all that waits; or later, when the sweep finds it due."""
-    if ends_at <= timezone.now():
+def end(gateway_key: GatewayKey, ends_at: datetime, now: datetime) -> None:
+    """Let a gateway key be gone from ``ends_at``: now, first of all that waits; or later, when the sweep finds it due.
+
+    Both by the database's clock, as the workers judge the end by it.
+    """
+    if ends_at <= now:
         want(gateway_key, ends_at=ends_at, priority=Priority.REVOKE)
     else:
         GatewayKey.objects.filter(pk=gateway_key.pk).update(ends_at=ends_at, priority=Priority.REVOKE)

@@ -1,60 +1,128 @@
-"""Pools as staff change them: their size, and the value of one of their keys."""
+"""Pools as staff change them: their size, how evenly their keys are loaded, and the value of one of their keys.
 
-from datetime import datetime, timedelta
+Who is moved gets a new credential, is told (audit trail, webhooks), and can go on with the old one for MOVE_GRACE. Everything is written in
+few statements, whatever the number of keys: buyers of the tier wait meanwhile.
+"""
+
+import uuid
+from dataclasses import dataclass
+from datetime import timedelta
 
 from django.db import transaction
-from django.db.models import Q
-from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from keys.models import ApiKey, Credential, FreeSlot, GatewayKey, KeyRole, Pool, Priority, Tier
-from keys.models.tickets import free_unheld_slots, hold_pool_alone, restart_tickets, take_place, tickets_drawn
-from keys.services import events
+from keys.levelling import Levelling, even_out, pair, vacate
+from keys.models import GatewayKey, Pool, Tier
+from keys.models.places import loads_of
+from keys.models.pool import LARGEST_POOL
+from keys.models.tickets import hold_pool_alone
+from keys.moving import PART, carry_out, gateways_of, hand_over, leaving, vacate_part
 from keys.services.bell import ring
-from keys.services.catalog import fill_pool
+from keys.services.catalog import UnableToChangeTier, fill_pool
 from keys.services.intent import end
-from keys.services.placement import new_gateway_key
-from tenants.audit import Actor, record, record_each
+from keys.stock import NoRoom, make_in_pool
+from tenants.audit import Actor, record
+from tenants.clock import database_now
 
-# How long a tenant that staff move to another pool key can go on with the credential it had.
-MOVE_GRACE = timedelta(days=7)
-LARGEST_POOL = 5_000
+# API keys that one call of ``rebalance_pool`` moves by default: a few seconds.
+MOST_MOVED = 10_000
 
 
 class UnableToChangePool(Exception):
     """A change that was refused; the message names what to mend."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Preview:
+    """What a change of a pool does: its keys, API keys that move, those of them whose URL changes with it, and the loads before and after.
+
+    ``fullest``, ``emptiest``: API keys on one gateway key then.
+    """
+
+    size: int
+    moved: int
+    new_url: int
+    fullest_before: int
+    emptiest_before: int
+    fullest: int
+    emptiest: int
+    total: int
+
+    @property
+    def blast_radius_before(self) -> float | None:
+        """0 to 1; None while nothing is sold."""
+        return self.fullest_before / self.total if self.total else None
+
+    @property
+    def blast_radius(self) -> float | None:
+        """0 to 1; None while nothing is sold."""
+        return self.fullest / self.total if self.total else None
+
+
+def preview_resize(tier: Tier, size: int) -> Preview:
+    """What ``resize_pool`` would do now. Raises UnableToChangePool."""
+    pool = _checked(tier, size)
+    loads = loads_of(pool)
+    return _preview(loads, vacate(loads, leaving(pool, size)), size)
+
+
+def preview_rebalance(tier: Tier, most: int = MOST_MOVED) -> Preview:
+    """What ``rebalance_pool`` would do now. Raises UnableToChangePool."""
+    pool = _pool_of(tier)
+    loads = loads_of(pool, within=pool.size)
+    return _preview(loads, even_out(loads, most), len(loads))
+
+
 def resize_pool(*, tier: Tier, size: int, actor: Actor) -> Pool:
     """Let the tier's pool have ``size`` gateway keys.
 
-    Larger: the new keys receive tenants until the load is level; nobody is moved. Smaller: tenants of the leaving keys
-    are moved, and their old credential goes on working for MOVE_GRACE. Raises UnableToChangePool.
+    Larger: the new keys receive tenants until the load is level; nobody is moved. Smaller: tenants of the leaving keys are moved, and
+    their old credential goes on working for MOVE_GRACE; the first PART of them here, the others soon after by the workers. Raises
+    UnableToChangePool.
 
     Race: purchases at the same moment. The pool is held alone, so they wait and then see the new size.
     """
-    if not 1 <= size <= LARGEST_POOL:
-        raise UnableToChangePool(_("A pool has 1 to %(most)d gateway keys.") % {"most": LARGEST_POOL})
+    _checked(tier, size)
     with transaction.atomic():
         pool = _held_alone(tier)
         before = pool.size
         if size == before:
             return pool
-        # Every purchase that drew a ticket is over: whatever slot of a begun round nobody holds is free.
-        rounds = -(-tickets_drawn(pool) // before)
-        free_unheld_slots(pool, first=pool.swept_ticket // before, end=rounds)
-        # A sequence is not rolled back with the rest, so it must not go back before tickets that are drawn already. The slots that a
-        # smaller pool jumps over in that way are free.
-        first_round = max(rounds, -(-tickets_drawn(pool) // size))
-        _set_size(pool, size, first_round)
-        free_unheld_slots(pool, first=rounds, end=first_round, positions=range(size))
         if size > before:
-            fill_pool(pool, range(before, size))
-            free_unheld_slots(pool, first=0, end=rounds, positions=range(before, size))
-        else:
-            _move_off(pool, positions=range(size, before), actor=actor)
-        record(actor=actor, action="pool.resized", target=tier, data={"before": before, "after": size})
+            _grow(pool, size)
+        moved = vacate_part(pool, size, actor)
+        record(actor=actor, action="pool.resized", target=tier, data={"before": before, "after": size, "api_keys": moved})
     return pool
+
+
+def rebalance_pool(*, tier: Tier, most: int = MOST_MOVED, actor: Actor) -> int:
+    """Move as few API keys as level the pool, ``most`` at most, from its fullest keys to its emptiest; how many were moved.
+
+    They are told and keep their old credential for MOVE_GRACE; as they shared its value, API Gateway goes on answering copies of it. It
+    is done in parts, each a transaction, so that buyers wait for one part at a time only. Raises UnableToChangePool.
+
+    Race: purchases, revocations and other changes of the pool. Each part holds the pool alone, so they wait, and reads the loads anew.
+    """
+    if most < 1:
+        raise UnableToChangePool(_("Let at least 1 API key be moved."))
+    moved = 0
+    while moved < most:
+        part = _rebalance_part(tier, min(PART, most - moved), actor)
+        moved += part
+        if part < PART:
+            break
+    return moved
+
+
+def _rebalance_part(tier: Tier, most: int, actor: Actor) -> int:
+    with transaction.atomic():
+        pool = _held_alone(tier)
+        levelling = even_out(loads_of(pool, within=pool.size), most)
+        if not levelling.moved:
+            return 0
+        carry_out(pool, levelling, pool.size, database_now(), actor)
+        record(actor=actor, action="pool.rebalanced", target=tier, data={"api_keys": levelling.moved})
+    return levelling.moved
 
 
 def replace_pool_key(*, gateway_key: GatewayKey, grace: timedelta, actor: Actor) -> GatewayKey:
@@ -72,61 +140,64 @@ def replace_pool_key(*, gateway_key: GatewayKey, grace: timedelta, actor: Actor)
         old = GatewayKey.objects.select_for_update(of=("self",)).select_related("usage_plan").get(pk=gateway_key.pk)
         if old.ends_at is not None:
             raise UnableToChangePool(_("This key is leaving its pool already."))
-        now = timezone.now()
-        end(old, now + grace)
-        new = new_gateway_key(plan=old.usage_plan, role=KeyRole.POOL, priority=Priority.PURCHASE, pool=pool, position=old.position)
+        now = database_now()
+        end(old, now + grace, now)
+        new = _successor(pool, old)
         ring(new.gateway_id)
-        FreeSlot.objects.filter(gateway_key=old).update(gateway_key=new)
-        moved = _give_new_credentials(old, new, now, now + grace)
+        moved = hand_over(old, new, now + grace, actor)
         data = {"before": old.last_four, "after": new.last_four, "grace_seconds": int(grace.total_seconds())}
         record(actor=actor, action="pool.key_replaced", target=new, data={**data, "api_keys": len(moved)})
-        record_each(actor=actor, action="api_key.moved", targets=[(each, each.tenant_id) for each in moved], data=data)
-        events.moved(moved, now + grace)
     return new
 
 
-def _held_alone(tier: Tier) -> Pool:
+def _grow(pool: Pool, size: int) -> None:
+    """Make the keys that a pool of ``size`` lacks; one that was leaving stays."""
+    there = set(GatewayKey.objects.filter(pool=pool, ends_at=None).values_list("position", flat=True))
+    try:
+        fill_pool(pool, [position for position in range(size) if position not in there])
+    except UnableToChangeTier as refusal:
+        raise UnableToChangePool(str(refusal)) from None
+
+
+def _successor(pool: Pool, old: GatewayKey) -> GatewayKey:
+    try:
+        [new] = make_in_pool(pool, [(old.usage_plan, old.position or 0)])
+    except NoRoom:
+        raise UnableToChangePool(_("%(gateway)s has no room for another key. Make room there first.") % {"gateway": old.gateway}) from None
+    return new
+
+
+def _pool_of(tier: Tier) -> Pool:
     pool = Pool.objects.select_related("tier").filter(tier=tier).first()
     if pool is None:
         raise UnableToChangePool(_("The %(tier)s tier has no pool.") % {"tier": tier.name})
+    return pool
+
+
+def _checked(tier: Tier, size: int) -> Pool:
+    if not 1 <= size <= LARGEST_POOL:
+        raise UnableToChangePool(_("A pool has 1 to %(most)d gateway keys.") % {"most": LARGEST_POOL})
+    return _pool_of(tier)
+
+
+def _held_alone(tier: Tier) -> Pool:
+    pool = _pool_of(tier)
     hold_pool_alone(pool.pk)
     return Pool.objects.select_related("tier").get(pk=pool.pk)
 
 
-def _set_size(pool: Pool, size: int, rounds: int) -> None:
-    ticket = rounds * size
-    Pool.objects.filter(pk=pool.pk).update(size=size, swept_ticket=ticket, sweep_to=ticket, sweep_seen_at=None)
-    restart_tickets(pool, ticket)
-    pool.refresh_from_db()
-
-
-def _move_off(pool: Pool, *, positions: range, actor: Actor) -> None:
-    now = timezone.now()
-    leaving = list(GatewayKey.objects.filter(pool=pool, ends_at=None, position__in=list(positions)).select_for_update(of=("self",)))
-    FreeSlot.objects.filter(gateway_key__in=leaving).delete()
-    for gateway_key in leaving:
-        end(gateway_key, now + MOVE_GRACE)
-    moved = []
-    for api_key in (
-        ApiKey.objects.filter(gateway_key__in=leaving, slot__isnull=False).select_related("tenant").select_for_update(of=("self",))
-    ):
-        place = take_place(pool.tier_id)
-        if place is None:
-            raise UnableToChangePool(_("The pool's remaining keys are not complete; reconcile the gateway first."))
-        api_key.gateway_key_id, api_key.slot = place
-        api_key.save(update_fields=["gateway_key", "slot"])
-        api_key.credentials.filter(ends_at=None).update(ends_at=now + MOVE_GRACE)
-        Credential.objects.create(api_key=api_key, gateway_key_id=place[0], created_at=now)
-        data = {"grace_seconds": int(MOVE_GRACE.total_seconds())}
-        record(actor=actor, action="api_key.moved", target=api_key, tenant=api_key.tenant, data=data)
-        moved.append(api_key)
-    events.moved(moved, now + MOVE_GRACE)
-
-
-def _give_new_credentials(old: GatewayKey, new: GatewayKey, now: datetime, ends_at: datetime) -> list[ApiKey]:
-    """Move every API key from ``old`` to ``new``, each on its slot; which. A credential that ends sooner anyway keeps its end."""
-    moved = list(ApiKey.objects.filter(gateway_key=old, slot__isnull=False))
-    Credential.objects.filter(gateway_key=old).filter(Q(ends_at=None) | Q(ends_at__gt=ends_at)).update(ends_at=ends_at)
-    ApiKey.objects.filter(gateway_key=old, slot__isnull=False).update(gateway_key=new)
-    Credential.objects.bulk_create([Credential(api_key=each, gateway_key=new, created_at=now) for each in moved], batch_size=1000)
-    return moved
+def _preview(loads: dict[uuid.UUID, int], levelling: Levelling[uuid.UUID], size: int) -> Preview:
+    homes = gateways_of(loads)
+    standing = [key for key, count in levelling.leave.items() for _one in range(count)]
+    placed = pair(standing, levelling.places, homes.__getitem__)
+    after = [*levelling.loads.values(), *[0] * (size - len(levelling.loads))]
+    return Preview(
+        size=size,
+        moved=levelling.moved,
+        new_url=sum(homes[key] != homes[there] for key, (there, _level) in zip(standing, placed, strict=True)),
+        fullest_before=max(loads.values()),
+        emptiest_before=min(loads.values()),
+        fullest=max(after),
+        emptiest=min(after),
+        total=sum(loads.values()),
+    )

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from django.db import transaction
 from django.db.models import prefetch_related_objects
-from django.utils import timezone
+from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -144,13 +144,12 @@ def buy_and_reveal(*, tenant: Tenant, items: Sequence[Item], actor: Actor) -> li
 
 def _buy_each(tenant: Tenant, items: Sequence[Item], actor: Actor) -> list[ApiKey | UnableToBuyKey]:
     rows = Tenant.objects.select_for_update(no_key=True).only("pk", "name", "suspended_at")
-    locked = rows.annotate(awaits_ready=events.wants_ready()).get(pk=tenant.pk)
+    locked = rows.annotate(awaits_ready=events.wants_ready(), now=Now()).get(pk=tenant.pk)
     mine = ApiKey.objects.filter(tenant=tenant)
     done: dict[uuid.UUID, ApiKey | UnableToBuyKey] = {
         each.purchase_token: each for each in mine.filter(purchase_token__in={item.purchase_token for item in items})
     }
     tiers = _tiers_by_slug(items)
-    now = timezone.now()
     wanted: dict[Tier, dict[uuid.UUID, Item]] = {}
     for item in items:
         if item.purchase_token in done:
@@ -163,8 +162,10 @@ def _buy_each(tenant: Tenant, items: Sequence[Item], actor: Actor) -> list[ApiKe
             done[item.purchase_token] = refusal
         else:
             wanted.setdefault(tier, {}).setdefault(item.purchase_token, item)
+    if len(wanted) > 1:
+        placement.hold_all(wanted)
     for tier in sorted(wanted, key=lambda each: each.pk):
-        done |= _buy_of_tier(tenant, tier, list(wanted[tier].values()), now, actor, awaits_ready=locked.awaits_ready)
+        done |= _buy_of_tier(tenant, tier, list(wanted[tier].values()), locked.now, actor, awaits_ready=locked.awaits_ready)
     return [done[item.purchase_token] for item in items]
 
 
@@ -265,4 +266,4 @@ def _places(tier: Tier, count: int, now: datetime) -> Sequence[tuple[uuid.UUID, 
         return []
     if tier.is_pooled:
         return placement.take_slots(tier, count)
-    return [(each.pk, None) for each in placement.silos_or_spares(tier, count, now)]
+    return [(each, None) for each in placement.silos_or_spares(tier, count, now)]

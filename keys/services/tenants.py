@@ -6,10 +6,9 @@ turns on again what was on. A value that tenants of a pooled tier share cannot b
 Both lock the tenant's row first, as purchases, rotations and switches do, and then the rows of the gateways, as the workers do.
 """
 
-from datetime import datetime
-
 from django.db import transaction
 from django.db.models import Q, QuerySet
+from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -41,10 +40,9 @@ def suspend(*, tenant: Tenant, reason: str, actor: Actor) -> Tenant:
     with transaction.atomic():
         tenant = _locked(tenant)
         if tenant.suspended_at is None:
-            now = timezone.now()
-            tenant.suspended_at = now
+            tenant.suspended_at = timezone.now()
             tenant.save(update_fields=["suspended_at"])
-            cut_off = _switch(_own_keys(_living(tenant, now)).filter(enabled=True), enabled=False, priority=Priority.REVOKE)
+            cut_off = _switch(_own_keys(_living(tenant)).filter(enabled=True), enabled=False, priority=Priority.REVOKE)
             shared = ApiKey.objects.of(tenant).live().filter(slot__isnull=False).count()
             data = {"reason": reason, "cut_off": cut_off, "not_cut_off": shared}
             record(actor=actor, action="tenant.suspended", target=tenant, tenant=tenant, data=data)
@@ -58,7 +56,7 @@ def resume(*, tenant: Tenant, actor: Actor) -> Tenant:
         if tenant.suspended_at is not None:
             tenant.suspended_at = None
             tenant.save(update_fields=["suspended_at"])
-            living = _living(tenant, timezone.now()).filter(api_key__disabled_at=None)
+            living = _living(tenant).filter(api_key__disabled_at=None)
             turned_on = _switch(_own_keys(living).filter(enabled=False), enabled=True, priority=Priority.PURCHASE)
             record(actor=actor, action="tenant.resumed", target=tenant, tenant=tenant, data={"turned_on": turned_on})
     return tenant
@@ -68,9 +66,9 @@ def _locked(tenant: Tenant) -> Tenant:
     return Tenant.objects.select_for_update(no_key=True).get(pk=tenant.pk)
 
 
-def _living(tenant: Tenant, now: datetime) -> QuerySet[Credential]:
+def _living(tenant: Tenant) -> QuerySet[Credential]:
     mine = Credential.objects.filter(api_key__tenant=tenant, api_key__revoked_at=None)
-    return mine.filter(Q(ends_at=None) | Q(ends_at__gt=now))
+    return mine.filter(Q(ends_at=None) | Q(ends_at__gt=Now()))
 
 
 def _own_keys(credentials: QuerySet[Credential]) -> QuerySet[GatewayKey]:

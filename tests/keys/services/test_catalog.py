@@ -1,3 +1,4 @@
+from collections import Counter
 from decimal import Decimal
 
 import pytest
@@ -5,11 +6,11 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from keys import selectors
-from keys.models import ApiKey, GatewayKey, KeyRole, Tier, UsagePlan
-from keys.services import catalog, gateways
+from keys.models import ApiKey, GatewayKey, KeyRole, Pool, Room, Tier, UsagePlan
+from keys.services import catalog, gateways, pools
 from tenants.audit import SYSTEM
 from tenants.models import AuditEvent
-from tests.support.factories import bring_into_service, buy, make_gateway, make_stage, make_tenant, make_tier
+from tests.support.factories import bring_into_service, buy, keep_spares, make_gateway, make_stage, make_tenant, make_tier
 
 pytestmark = pytest.mark.django_db
 
@@ -25,6 +26,7 @@ def test_new_pooled_tier_gets_a_plan_and_its_pool_keys() -> None:
 
 def test_new_siloed_tier_gets_its_spares() -> None:
     make_tier(spare_target=2)
+    keep_spares()
 
     assert GatewayKey.objects.filter(role=KeyRole.SPARE).count() == 2
 
@@ -81,8 +83,21 @@ def test_higher_spare_target_makes_spares() -> None:
     offer = {field: getattr(tier, field) for field in catalog.OFFER}
 
     catalog.change_offer(tier=tier, actor=SYSTEM, **{**offer, "spare_target": 4})
+    keep_spares()
 
-    assert GatewayKey.objects.filter(role=KeyRole.SPARE).count() == 4
+    assert GatewayKey.objects.filter(role=KeyRole.SPARE, ends_at=None).count() == 4
+
+
+def test_lower_spare_target_ends_spares() -> None:
+    tier = make_tier(spare_target=4)
+    bring_into_service()
+    offer = {field: getattr(tier, field) for field in catalog.OFFER}
+
+    catalog.change_offer(tier=tier, actor=SYSTEM, **{**offer, "spare_target": 1})
+    keep_spares()
+
+    assert GatewayKey.objects.filter(role=KeyRole.SPARE, ends_at=None).count() == 1
+    assert GatewayKey.objects.filter(role=KeyRole.SPARE, ends_at__lte=timezone.now()).count() == 3
 
 
 def test_retired_tier_loses_its_spares_and_keeps_its_keys() -> None:
@@ -91,6 +106,7 @@ def test_retired_tier_loses_its_spares_and_keeps_its_keys() -> None:
     sold = buy(make_tenant(), tier)
 
     catalog.retire_tier(tier=tier, actor=SYSTEM)
+    keep_spares()
 
     assert set(GatewayKey.objects.filter(ends_at=None).values_list("pk", flat=True)) == {sold.gateway_key_id}
     assert selectors.tiers_for_sale() == []
@@ -101,16 +117,31 @@ def test_reopened_tier_is_for_sale_with_spares() -> None:
     catalog.retire_tier(tier=tier, actor=SYSTEM)
 
     catalog.reopen_tier(tier=tier, actor=SYSTEM)
+    keep_spares()
 
     assert selectors.tiers_for_sale() == [tier]
     assert GatewayKey.objects.filter(role=KeyRole.SPARE, ends_at=None).count() == 1
 
 
-def test_gateway_with_keys_of_a_tier_stays_served() -> None:
-    tier = make_tier(spare_target=1)
+def test_gateway_with_keys_of_tenants_stays_served() -> None:
+    tier = make_tier()
+    buy(make_tenant(), tier)
 
     with pytest.raises(catalog.UnableToChangeTier, match="still holds keys"):
         catalog.serve_stages(tier=tier, stages=[make_stage(make_gateway())], actor=SYSTEM)
+
+
+def test_gateway_that_is_left_out_keeps_no_spares() -> None:
+    tier = make_tier(spare_target=2)
+    bring_into_service()
+    before = set(GatewayKey.objects.values_list("pk", flat=True))
+
+    catalog.serve_stages(tier=tier, stages=[make_stage(make_gateway())], actor=SYSTEM)
+    keep_spares()
+
+    kept = GatewayKey.objects.filter(ends_at=None)
+    assert kept.count() == 2
+    assert before.isdisjoint(kept.values_list("pk", flat=True))
 
 
 @pytest.mark.parametrize(("field", "value"), [("account_id", "12"), ("region", "Frankfurt")])
@@ -125,6 +156,7 @@ def test_stage_is_registered_without_a_last_slash() -> None:
 
 def test_try_again_wakes_rows_that_wait_for_a_person() -> None:
     make_tier(spare_target=1)
+    keep_spares()
     GatewayKey.objects.update(permanent=True, last_error="The key was refused.")
     key = GatewayKey.objects.select_related("gateway").get()
 
@@ -154,6 +186,7 @@ def test_gateway_that_the_tier_no_longer_serves_gets_no_new_keys() -> None:
 
 def test_spares_fill_no_more_than_the_room_that_is_left() -> None:
     tier = make_tier(stage=make_stage(make_gateway(capacity=3)), spare_target=5)
+    keep_spares()
 
     assert GatewayKey.objects.filter(usage_plan__tier=tier, role=KeyRole.SPARE).count() == 3
 
@@ -186,3 +219,27 @@ def test_change_of_a_tier_can_be_refused_by_what_it_is_now() -> None:
         catalog.change_tier(tier=tier, changes={"price_minor": 300}, check=refuse, actor=SYSTEM)
     tier.refresh_from_db()
     assert tier.price_minor == 200
+
+
+def test_pool_that_grows_after_a_gateway_was_added_levels_out_over_both() -> None:
+    old, new = make_stage(), make_stage(make_gateway())
+    tier = make_tier(stage=old, pool_size=4)
+    catalog.serve_stages(tier=tier, stages=[old, new], actor=SYSTEM)
+
+    pools.resize_pool(tier=tier, size=8, actor=SYSTEM)
+
+    places = GatewayKey.objects.filter(pool__tier=tier, ends_at=None).values_list("gateway_id", flat=True)
+    assert Counter(places) == {old.gateway_id: 4, new.gateway_id: 4}
+
+
+def test_pool_goes_where_room_is_when_a_gateway_is_full() -> None:
+    small, large = make_stage(make_gateway(capacity=2)), make_stage(make_gateway(capacity=9))
+    tier = make_tier(stage=small, pool_size=1)
+    catalog.serve_stages(tier=tier, stages=[small, large], actor=SYSTEM)
+
+    pools.resize_pool(tier=tier, size=11, actor=SYSTEM)
+    with pytest.raises(pools.UnableToChangePool, match="no room"):
+        pools.resize_pool(tier=tier, size=12, actor=SYSTEM)
+
+    assert {room.gateway_id: room.held for room in Room.objects.all()} == {small.gateway_id: 2, large.gateway_id: 9}
+    assert Pool.objects.get().size == 11

@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from keys import values
 from keys.models import ApiKey, GatewayKey, KeyRole, Tier, UsageDay, UsagePlan
+from keys.moving import tell_moved
 from keys.services import api_keys, pools, purchases
 from keys.sync.quota import is_wanted, tell_quota
 from keys.sync.ready import tell_ready
@@ -74,6 +75,7 @@ def test_key_that_is_ready_at_once_is_told_of_in_the_purchase(acme: Tenant, told
         "tier": tier.slug,
         "status": "ready",
         "last_four": api_key.gateway_key.last_four,
+        "credential_ready": True,
         "endpoint": "http://127.0.0.1:4510/_aws/execute-api/groceries/v1",
         "created_at": api_key.created_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "disabled_at": None,
@@ -193,7 +195,8 @@ def test_life_of_a_siloed_key(acme: Tenant, told: Callable[[], list[str]]) -> No
     api_keys.revoke(api_key=api_key, actor=SYSTEM)
 
     assert told() == ["key.ready", "key.rotated", "key.ready", "key.disabled", "key.ready", "key.revoked"]
-    assert (rotated["status"], disabled["status"], last()["status"]) == ("preparing", "disabled", "revoked")
+    assert (rotated["status"], disabled["status"], last()["status"]) == ("ready", "disabled", "revoked")
+    assert (rotated["credential_ready"], disabled["credential_ready"]) == (False, False)
     assert rotated["old_credential_ends_at"] > rotated["created_at"]
     api_key.refresh_from_db()
     assert last()["last_four"] == api_key.gateway_key.last_four
@@ -219,11 +222,12 @@ def test_replaced_pool_key_is_a_rotation_to_its_tenants(acme: Tenant, outsiders:
     pools.replace_pool_key(gateway_key=GatewayKey.objects.get(role=KeyRole.POOL), grace=timedelta(days=1), actor=SYSTEM)
 
     assert told() == ["key.ready", "key.rotated"]
-    assert last()["status"] == "preparing"
+    assert (last()["status"], last()["credential_ready"]) == ("ready", False)  # the old one works
     assert dict(ApiKey.objects.values_list("tenant__name", "awaits_ready")) == {"Acme": True, "Outsiders": False}
     bring_into_service()
     tell_ready()
     assert told() == ["key.ready", "key.rotated", "key.ready"]
+    assert (last()["status"], last()["credential_ready"]) == ("ready", True)
 
 
 def test_shrunk_pool_is_a_rotation_to_those_who_move(acme: Tenant, told: Callable[[], list[str]]) -> None:
@@ -245,10 +249,8 @@ def test_moves_cost_the_same_however_many_move(acme: Tenant, told: Callable[[], 
         tier = make_tier(pool_size=1, max_api_keys=100)
         bring_into_service()
         moved = [buy(acme, tier) for _ in range(count)]
-        from keys.services import events  # the module under test
-
         with CaptureQueriesContext(connection) as captured:
-            events.moved(moved, timezone.now())
+            tell_moved(moved, timezone.now())
         return len(captured)
 
     assert queries(1) == queries(40)

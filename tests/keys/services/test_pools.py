@@ -1,15 +1,18 @@
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db import transaction
 from django.utils import timezone
 
-from keys import selectors
-from keys.models import ApiKey, FreeSlot, GatewayKey, Tier
+from keys import moving, selectors
+from keys.models import ApiKey, Credential, FreeSlot, GatewayKey, Pool, Tier, places
 from keys.services import api_keys, pools
+from keys.sync import pools as sync_pools
+from keys.sync.pools import go_on_with_pools
 from tenants.audit import SYSTEM
 from tenants.models import AuditEvent
-from tests.support.factories import bring_into_service, buy, make_tenant, make_tier
+from tests.support.factories import bring_into_service, buy, make_gateway, make_tenant, make_tier
 
 pytestmark = pytest.mark.django_db
 
@@ -79,6 +82,164 @@ def test_pool_stays_even_through_resizes_revocations_and_purchases() -> None:
     counts = loads(tier)
     assert max(counts) - min(counts) <= 1
     assert sum(counts) == ApiKey.objects.live().count()
+
+
+def test_shrink_in_parts_is_finished_by_the_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(moving, "PART", 4)
+    tier = make_tier(pool_size=5)
+    bought = [buy(make_tenant(), tier) for _ in range(20)]
+    bring_into_service()
+
+    pools.resize_pool(tier=tier, size=2, actor=SYSTEM)
+    assert loads(tier) == [6, 6, 4, 4]
+    left = [buy(make_tenant(), tier).gateway_key.position for _ in range(4)]
+    api_keys.revoke(api_key=bought[2], actor=SYSTEM)
+    api_keys.revoke(api_key=bought[3], actor=SYSTEM)
+    go_on_with_pools()
+
+    assert set(left) == {0, 1}
+    assert loads(tier) == [11, 11]
+    assert GatewayKey.objects.filter(pool=tier.pool, ends_at__isnull=False).count() == 3
+    assert not FreeSlot.objects.exclude(gateway_key__ends_at=None).exists()
+    ended = Credential.objects.filter(gateway_key__ends_at__isnull=False)
+    assert not ended.filter(ends_at=None).exists()
+    assert all(each.gateway_key.ends_at >= each.ends_at for each in ended.select_related("gateway_key") if each.api_key.revoked_at is None)
+
+
+def test_pool_that_grows_again_while_it_shrinks_keeps_its_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(moving, "PART", 2)
+    tier = make_tier(pool_size=4)
+    for _ in range(16):
+        buy(make_tenant(), tier)
+
+    pools.resize_pool(tier=tier, size=2, actor=SYSTEM)
+    pools.resize_pool(tier=tier, size=4, actor=SYSTEM)
+    go_on_with_pools()
+
+    assert GatewayKey.objects.filter(pool=tier.pool).count() == 4
+    assert loads(tier) == [5, 5, 2, 4]
+    while FreeSlot.objects.exists():
+        buy(make_tenant(), tier)
+    assert loads(tier) == [5, 5, 5, 5]
+
+
+@pytest.mark.parametrize(("part", "most"), [(100, 100), (2, 100), (2, 3)], ids=["at once", "in parts", "some"])
+def test_rebalance_levels_a_pool_that_grew(part: int, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pools, "PART", part)
+    tier = make_tier(pool_size=2)
+    before = {key.pk: key.gateway_key_id for key in (buy(make_tenant(), tier) for _ in range(13))}
+    pools.resize_pool(tier=tier, size=4, actor=SYSTEM)
+    bring_into_service()
+    preview = pools.preview_rebalance(tier, most)
+    assert (preview.fullest_before, preview.emptiest_before, preview.moved) == (7, 0, min(6, most))
+
+    assert pools.rebalance_pool(tier=tier, most=most, actor=SYSTEM) == preview.moved
+
+    after = dict(ApiKey.objects.values_list("pk", "gateway_key"))
+    assert sum(before[pk] != after[pk] for pk in before) == preview.moved
+    assert (max(loads(tier)), min(loads(tier))) == (preview.fullest, preview.emptiest)
+    if most == 100:
+        assert sorted(loads(tier)) == [3, 3, 3, 4]
+        assert pools.rebalance_pool(tier=tier, actor=SYSTEM) == 0
+    moved = ApiKey.objects.exclude(pk__in=[pk for pk in before if before[pk] == after[pk]])
+    told = AuditEvent.objects.filter(action="api_key.moved").values_list("target_id", flat=True)
+    assert sorted(told) == sorted(str(each.pk) for each in moved)
+    for each in moved:
+        assert [key.pk for key in selectors.other_credentials(each, timezone.now())] == [before[each.pk]]
+    for _ in range(11):
+        buy(make_tenant(), tier)
+    assert loads(tier) == [6, 6, 6, 6] if most == 100 else max(loads(tier)) - min(loads(tier)) <= 1
+
+
+def test_rebalance_after_many_left_one_key_levels_the_pool() -> None:
+    tier = make_tier(pool_size=3)
+    bought = [buy(make_tenant(), tier) for _ in range(30)]
+    for key in bought[::3]:
+        api_keys.revoke(api_key=key, actor=SYSTEM)
+    assert loads(tier) == [0, 10, 10]
+
+    assert pools.rebalance_pool(tier=tier, actor=SYSTEM) == 6
+
+    assert loads(tier) == [6, 7, 7]
+    for _ in range(4):
+        buy(make_tenant(), tier)
+    assert loads(tier) == [8, 8, 8]
+
+
+def test_preview_of_a_size_says_what_the_resize_does() -> None:
+    tier = make_tier(pool_size=4)
+    for _ in range(18):
+        buy(make_tenant(), tier)
+
+    larger, smaller = pools.preview_resize(tier, 6), pools.preview_resize(tier, 3)
+    pools.resize_pool(tier=tier, size=3, actor=SYSTEM)
+
+    assert (larger.moved, larger.fullest, larger.emptiest) == (0, 5, 0)
+    assert (smaller.moved, smaller.new_url, smaller.fullest, smaller.emptiest) == (4, 0, 6, 6)
+    assert smaller.blast_radius == pytest.approx(1 / 3)
+    assert loads(tier) == [6, 6, 6]
+
+
+def test_moves_keep_the_url_where_there_is_room_and_are_counted_where_not() -> None:
+    tier = make_tier(pool_size=4, gateways=[make_gateway(), make_gateway()])
+    for _ in range(8):
+        buy(make_tenant(), tier)
+    gateways = [key.gateway_id for key, _load in selectors.pool_loads(tier)]
+    assert len(set(gateways)) == 2
+    before = dict(ApiKey.objects.values_list("pk", "gateway_key__gateway"))
+
+    preview = pools.preview_resize(tier, 2)
+    pools.resize_pool(tier=tier, size=2, actor=SYSTEM)
+
+    after = dict(ApiKey.objects.values_list("pk", "gateway_key__gateway"))
+    assert sum(before[pk] != after[pk] for pk in before) == preview.new_url == 0
+    assert pools.preview_resize(tier, 1).new_url == 4
+
+
+def test_places_beyond_the_list_are_listed_as_it_is_used_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(places, "MOST_LISTED", 4)
+    monkeypatch.setattr(sync_pools, "MOST_LISTED", 4)
+    tier = make_tier(pool_size=1)
+    for _ in range(9):
+        buy(make_tenant(), tier)
+    pools.resize_pool(tier=tier, size=2, actor=SYSTEM)
+    assert FreeSlot.objects.count() == 4
+
+    for _ in range(9):
+        buy(make_tenant(), tier)
+        go_on_with_pools()
+
+    assert loads(tier) == [9, 9]
+    assert not Pool.objects.get().lacks_places
+
+
+def test_buyers_who_are_quicker_than_the_list_are_levelled_by_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(places, "MOST_LISTED", 4)
+    monkeypatch.setattr(sync_pools, "MOST_LISTED", 4)
+    tier = make_tier(pool_size=1)
+    for _ in range(9):
+        buy(make_tenant(), tier)
+    pools.resize_pool(tier=tier, size=2, actor=SYSTEM)
+    for _ in range(8):
+        buy(make_tenant(), tier)
+    assert loads(tier) == [11, 6]
+
+    for _ in range(5):
+        go_on_with_pools()
+        buy(make_tenant(), tier)
+
+    assert loads(tier) == [11, 11]
+
+
+@pytest.mark.parametrize("number", [1, 40], ids=["one", "forty"])
+def test_statements_of_a_move_do_not_grow_with_who_moves(number: int, django_assert_max_num_queries: Any) -> None:
+    tier = make_tier(pool_size=1)
+    for _ in range(2 * number):
+        buy(make_tenant(), tier)
+    pools.resize_pool(tier=tier, size=2, actor=SYSTEM)
+
+    with django_assert_max_num_queries(26):
+        assert pools.rebalance_pool(tier=tier, actor=SYSTEM) == number
 
 
 def test_replaced_pool_key_gives_all_its_tenants_a_new_value() -> None:

@@ -8,7 +8,7 @@ from keys.models import ApiKey, Credential, GatewayKey, KeyRole, Status
 from keys.services import api_keys, catalog, purchases
 from tenants.audit import SYSTEM
 from tenants.models import AuditEvent
-from tests.support.factories import bring_into_service, buy, make_gateway, make_stage, make_tenant, make_tier
+from tests.support.factories import bring_into_service, buy, keep_spares, make_gateway, make_stage, make_tenant, make_tier
 
 pytestmark = pytest.mark.django_db
 
@@ -35,6 +35,7 @@ def test_siloed_purchase_takes_a_spare_and_another_is_made() -> None:
     spares = set(GatewayKey.objects.filter(role=KeyRole.SPARE).values_list("pk", flat=True))
 
     api_key = buy(make_tenant(), tier)
+    keep_spares()
 
     assert api_key.gateway_key_id in spares
     assert api_key.gateway_key.role == KeyRole.SILO
@@ -44,6 +45,7 @@ def test_siloed_purchase_takes_a_spare_and_another_is_made() -> None:
 
 def test_spare_that_is_not_in_service_is_not_sold() -> None:
     tier = make_tier(spare_target=1)
+    keep_spares()
 
     api_key = buy(make_tenant(), tier)
 

@@ -9,11 +9,12 @@ from django.db import connection, transaction
 
 from keys import selectors
 from keys.models import ApiKey, Credential, FreeSlot, Gateway, GatewayKey, KeyRole, Pool, Tier
+from keys.models.room import recount
 from keys.models.tickets import free_unheld_slots, tickets_drawn
 from keys.services import api_keys, catalog, pools, purchases, tenants
 from tenants.audit import SYSTEM
 from tenants.models import Tenant
-from tests.support.factories import bring_into_service, buy, make_tenant, make_tier
+from tests.support.factories import bring_into_service, buy, keep_spares, make_tenant, make_tier
 from tests.support.processes import at_once
 
 pytestmark = [
@@ -178,8 +179,10 @@ def test_tier_retired_while_it_is_sold_keeps_no_spare() -> None:
                     buy(tenants[number], tier)
 
     at_once(work)
+    keep_spares()
 
     assert not GatewayKey.objects.filter(role=KeyRole.SPARE, ends_at=None).exists()
+    assert not [gateway.pk for gateway in Gateway.objects.all() if recount(gateway.pk)]
 
 
 def test_target_raised_while_spares_are_sold_is_not_exceeded() -> None:
