@@ -11,10 +11,20 @@ from django.conf import settings
 
 @shared_task(name="keys.converge")
 def converge(*, gateway_id: str, **kwargs: object) -> None:
-    """Make one gateway equal to the desired columns."""
+    """Make one gateway equal to the desired columns. What takes longer than a turn goes on in a message of its own, behind those of other
+    gateways."""
     from keys.sync.converge import converge as converge_gateway  # see above
 
-    converge_gateway(uuid.UUID(gateway_id))
+    if converge_gateway(uuid.UUID(gateway_id)):
+        converge.delay(gateway_id=gateway_id)
+
+
+@shared_task(name="keys.reconcile")
+def reconcile(*, gateway_id: str, dry_run: bool = False, **kwargs: object) -> None:
+    """Compare one gateway with the database and, unless ``dry_run``, repair it. Nothing happens while another worker is busy with it."""
+    from keys.sync.converge import reconcile as reconcile_gateway  # see above
+
+    reconcile_gateway(uuid.UUID(gateway_id), dry_run=dry_run)
 
 
 @shared_task(name="keys.sweep")
@@ -24,3 +34,11 @@ def sweep(**kwargs: object) -> None:
 
     for gateway_id in find_work():
         converge.apply_async(kwargs={"gateway_id": str(gateway_id)}, expires=2 * settings.SWEEP_SECONDS)
+
+
+@shared_task(name="keys.canaries")
+def canaries(**kwargs: object) -> None:
+    """Call the canaries whose time has come."""
+    from keys.sync.canaries import call_canaries  # see above
+
+    call_canaries()

@@ -1,16 +1,17 @@
-"""The circuit breaker: a gateway that fails again and again is left alone for a while, then asked once.
+"""The circuit breaker: a gateway that fails again and again is left alone for a while, then asked once, by a heartbeat.
 
 Its state stands on the gateway's row (``failures``, ``resume_at``), so it outlives workers, and staff can read it.
 """
 
+import random
 import uuid
-from datetime import datetime
+from collections.abc import Callable
+from datetime import datetime, timedelta
 
 import structlog
 from django.db.models import QuerySet
-from django.utils import timezone
 
-from keys.gateway.errors import TROUBLE, GatewayError
+from keys.gateway.errors import TROUBLE, GatewayError, Kind
 from keys.models import Gateway
 from keys.sync.backoff import backoff
 
@@ -18,9 +19,14 @@ log = structlog.get_logger(__name__)
 
 # Failures in a row after which the gateway is left alone.
 THRESHOLD = 3
+# Answers of 429 in a row, whatever was asked. An account at its rates answers some calls so and others well; nobody may wait then for a
+# pause: where it answers a third of all calls so, six in a row are one in a thousand.
+THROTTLED_THRESHOLD = 6
 # The pauses: short at first, and never so long that a gateway which is back would not be noticed within half a minute.
 FIRST_PAUSE_SECONDS = 2.5
 LONGEST_PAUSE_SECONDS = 20.0
+# After answers of 429, which more calls make worse: long from the first, so that the gateway is asked three times a minute.
+THROTTLED_PAUSE_SECONDS = (20.5, 22.0)
 
 
 class CircuitOpen(Exception):
@@ -36,12 +42,31 @@ def is_left_alone(gateway: Gateway, now: datetime) -> bool:
 
 
 class Breaker:
-    """Counts failures of the gateway, or of the way to it, in a row. Writes only when something changes."""
+    """Counts failures of the gateway, or of the way to it, in a row. Writes only when something changes.
 
-    def __init__(self, gateway: Gateway) -> None:
+    ``clock``: now, by the database's clock, for every worker looks at what is written here.
+    """
+
+    def __init__(self, gateway: Gateway, clock: Callable[[], datetime]) -> None:
         self._gateway_id: uuid.UUID = gateway.pk
         self._failures = gateway.failures
-        self._is_open = is_left_alone(gateway, timezone.now())
+        self._clock = clock
+        self._is_open = is_left_alone(gateway, clock())
+
+    @property
+    def failures(self) -> int:
+        """In a row."""
+        return self._failures
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the gateway is left alone."""
+        return self._is_open
+
+    @property
+    def is_probing(self) -> bool:
+        """Whether there is trouble, or was before a pause, and nobody knows yet whether it is over."""
+        return self._failures >= THRESHOLD and not self._is_open
 
     def check(self) -> None:
         """Raises CircuitOpen during a pause."""
@@ -59,13 +84,19 @@ class Breaker:
 
     def _count(self, error: GatewayError) -> None:
         self._failures += 1
-        now = timezone.now()
+        now = self._clock()
         resume_at = None
-        if self._failures >= THRESHOLD:
+        if self._failures >= (THROTTLED_THRESHOLD if error.kind is Kind.THROTTLED else THRESHOLD):
             self._is_open = True
-            resume_at = now + backoff(self._failures - THRESHOLD + 1, first=FIRST_PAUSE_SECONDS, longest=LONGEST_PAUSE_SECONDS)
+            resume_at = now + _pause(error, self._failures - THRESHOLD + 1)
             log.warning("gateway.left_alone", gateway_id=str(self._gateway_id), failures=self._failures, reason=str(error.kind))
         self._rows().update(failures=self._failures, resume_at=resume_at, last_error=str(error), last_error_at=now)
 
     def _rows(self) -> QuerySet[Gateway]:
         return Gateway.objects.filter(pk=self._gateway_id)
+
+
+def _pause(error: GatewayError, times: int) -> timedelta:
+    if error.kind is Kind.THROTTLED:
+        return timedelta(seconds=random.uniform(*THROTTLED_PAUSE_SECONDS))  # noqa: S311 - spreads probes, hides nothing
+    return backoff(times, first=FIRST_PAUSE_SECONDS, longest=LONGEST_PAUSE_SECONDS)

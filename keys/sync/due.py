@@ -4,9 +4,11 @@ import uuid
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db.models import F, Q, QuerySet
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.db.models.functions import Now
 
-from keys.models import Gateway, GatewayKey, ReconcileRun, UsagePlan
+from keys.models import Adoption, Gateway, GatewayKey, Isolation, KeyRole, ReconcileRun, UsagePlan
+from keys.stock import with_spares
 from keys.sync.breaker import is_left_alone
 
 # After a comparison that failed, the next one waits this long.
@@ -14,8 +16,13 @@ RECONCILE_AGAIN = timedelta(seconds=60)
 
 
 def removals(gateway_id: uuid.UUID, now: datetime) -> QuerySet[GatewayKey]:
-    """Keys past their end. They are tried for ever: an error never makes a revoked key stay."""
-    return _tried(GatewayKey.objects.filter(gateway_id=gateway_id, removed_at=None, ends_at__lte=now), now).order_by("priority", "ends_at")
+    """Keys past their end. They are tried for ever: an error never makes a revoked key stay.
+
+    The end is judged by the database's clock: a worker whose own clock is ahead must not cut off a credential within its grace period.
+    """
+    return _tried(GatewayKey.objects.filter(gateway_id=gateway_id, removed_at=None, ends_at__lte=Now()), now).order_by(
+        "priority", "ends_at"
+    )
 
 
 def switches(gateway_id: uuid.UUID, now: datetime) -> QuerySet[GatewayKey]:
@@ -36,9 +43,53 @@ def plans(gateway_id: uuid.UUID, now: datetime) -> QuerySet[UsagePlan]:
     return rows.filter(Q(next_try_at=None) | Q(next_try_at__lte=now)).order_by("changed_at")
 
 
+def spares(gateway_id: uuid.UUID) -> QuerySet[UsagePlan]:
+    """Usage plans with fewer spares than their tier wants, where there is room for more; and with too many.
+
+    A gateway that takes no new keys keeps the spares that it has, for when it takes some again; one that is drained keeps none.
+    """
+    rows = with_spares(UsagePlan.objects.filter(gateway_id=gateway_id, tier__isolation=Isolation.SILOED))
+    has_room = Q(gateway__room__held__lt=F("gateway__capacity") - F("gateway__foreign_keys"))
+    return rows.filter(Q(have__gt=F("wanted")) | (Q(have__lt=F("wanted"), gateway__accepts_keys=True) & has_room)).order_by("created_at")
+
+
+def unnamed(gateway_id: uuid.UUID, now: datetime) -> QuerySet[GatewayKey]:
+    """Keys that were taken over and bear the name that somebody else gave them."""
+    rows = GatewayKey.objects.filter(gateway_id=gateway_id, name="", removed_at=None).exclude(remote_id="")
+    return _tried(rows.filter(Q(ends_at=None) | Q(ends_at__gt=now)), now)
+
+
+def without_canary(gateway_id: uuid.UUID) -> QuerySet[UsagePlan]:
+    """Usage plans that are in use and have no canary, where there is room for one."""
+    rows = UsagePlan.objects.filter(gateway_id=gateway_id, gateway__accepts_keys=True, gateway__draining_since=None).exclude(remote_id="")
+    has_room = Q(gateway__room__held__lt=F("gateway__capacity") - F("gateway__foreign_keys"))
+    canary = GatewayKey.objects.filter(usage_plan=OuterRef("pk"), role=KeyRole.CANARY, ends_at=None)
+    wanted = rows.filter(has_room, ~Exists(canary), Exists(_in_use(OuterRef("pk"))))
+    return wanted if settings.CANARY_SECONDS else wanted.none()
+
+
+def lone_canaries(gateway_id: uuid.UUID) -> QuerySet[GatewayKey]:
+    """Canaries of usage plans that nobody uses any more; all of them when canaries are switched off."""
+    rows = GatewayKey.objects.filter(role=KeyRole.CANARY, ends_at=None, usage_plan__in=UsagePlan.objects.filter(gateway=gateway_id))
+    return rows.filter(~Exists(_in_use(OuterRef("usage_plan")))) if settings.CANARY_SECONDS else rows
+
+
+def _in_use(plan_id: OuterRef) -> QuerySet[GatewayKey]:
+    """Gateway keys of a plan for which it is there."""
+    return GatewayKey.objects.filter(usage_plan=plan_id, ends_at=None, removed_at=None).exclude(role=KeyRole.CANARY)
+
+
+def adoptions(gateway_id: uuid.UUID) -> QuerySet[Adoption]:
+    """The adoption that waits for a worker: to look what is there, or to take over what was decided about; one at most."""
+    rows = Adoption.objects.filter(gateway_id=gateway_id, applied_at=None, withdrawn_at=None, error="")
+    return rows.filter(Q(proposed_at=None) | Q(confirmed_at__isnull=False))
+
+
 def has_rows(gateway_id: uuid.UUID, now: datetime) -> bool:
     """Whether any row waits to be worked on now."""
-    return any(query(gateway_id, now).exists() for query in (removals, switches, imports, plans))
+    if any(query(gateway_id, now).exists() for query in (removals, switches, imports, plans, unnamed)):
+        return True
+    return any(query(gateway_id).exists() for query in (spares, without_canary, lone_canaries))
 
 
 def heartbeat_is_due(gateway: Gateway, now: datetime) -> bool:
@@ -56,8 +107,20 @@ def reconcile_is_due(gateway: Gateway, now: datetime) -> bool:
     last, asked = gateway.last_reconciled_at, gateway.reconcile_requested_at
     if not _older(last, settings.RECONCILE_SECONDS, now) and (asked is None or last is None or asked <= last):
         return False
-    run = ReconcileRun.objects.filter(gateway=gateway).order_by("-started_at").first()
+    run = ReconcileRun.objects.filter(gateway=gateway, dry_run=False).order_by("-started_at").first()
     return run is None or not run.error or run.started_at + RECONCILE_AGAIN <= now or (asked is not None and asked > run.started_at)
+
+
+def comparison_is_due(gateway: Gateway) -> bool:
+    """Whether somebody asked for a comparison that changes nothing. One that failed is not made again by itself: its run says why."""
+    asked = gateway.dry_run_requested_at
+    return asked is not None and not ReconcileRun.objects.filter(gateway=gateway, dry_run=True, started_at__gte=asked).exists()
+
+
+def check_is_due(gateway: Gateway) -> bool:
+    """Whether somebody asked what the workers may do there, and it was not looked up since."""
+    asked, checked = gateway.check_requested_at, gateway.permissions_checked_at
+    return asked is not None and (checked is None or checked < asked)
 
 
 def anything(gateway: Gateway, now: datetime) -> bool:
@@ -67,7 +130,8 @@ def anything(gateway: Gateway, now: datetime) -> bool:
     if is_left_alone(gateway, now):
         return False
     clocks = heartbeat_is_due(gateway, now) or usage_is_due(gateway, now) or reconcile_is_due(gateway, now)
-    return clocks or has_rows(gateway.pk, now)
+    asked = comparison_is_due(gateway) or check_is_due(gateway)
+    return clocks or asked or has_rows(gateway.pk, now) or adoptions(gateway.pk).exists()
 
 
 def _wanted(gateway_id: uuid.UUID, now: datetime) -> QuerySet[GatewayKey]:

@@ -8,10 +8,10 @@ from datetime import datetime, timedelta
 import structlog
 from django.db import transaction
 from django.db.models import Exists, OuterRef
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from keys.models import ApiKey, FreeSlot, Pool
-from keys.models.tickets import free_unheld_slots, hold_pool_alone, tickets_drawn
+from keys.models.tickets import free_unheld_slots, hold_pool, hold_pool_alone, tickets_drawn
 
 log = structlog.get_logger(__name__)
 
@@ -20,11 +20,10 @@ SETTLED_AFTER = timedelta(seconds=60)
 
 def sweep_pools() -> None:
     """Look after every pool: one or two reads each when no round of tickets was completed since the last time."""
-    now = timezone.now()
-    for pool in Pool.objects.all():
+    for pool in Pool.objects.annotate(now=Now()):
         if pool.sweep_seen_at is None:
-            _look(pool, now)
-        elif pool.sweep_seen_at + SETTLED_AFTER <= now:
+            _look(pool, pool.now)
+        elif pool.sweep_seen_at + SETTLED_AFTER <= pool.now:
             _settle(pool)
 
 
@@ -37,13 +36,16 @@ def _look(pool: Pool, now: datetime) -> None:
 
 
 def _settle(seen: Pool) -> None:
-    """Offer the places of the noted rounds that nobody holds.
+    """Offer the places of the noted rounds that nobody holds. Buyers wait only until those before them are over, not for the search.
 
-    Race: buyers, a resize, another sweep. The pool is held alone, so they wait, and whoever comes second finds nothing left to do.
+    Race: buyers. The pool is held alone for a moment, which waits for everybody who drew a ticket of these rounds. A resize, another
+    sweep: the pool is held, shared with buyers, and its row locked; whoever comes second finds nothing left to do.
     """
     with transaction.atomic():
         hold_pool_alone(seen.pk)
-        pool = Pool.objects.get(pk=seen.pk)
+    with transaction.atomic():
+        hold_pool(seen.pk)
+        pool = Pool.objects.select_for_update(no_key=True).get(pk=seen.pk)
         if (pool.size, pool.swept_ticket, pool.sweep_seen_at) != (seen.size, seen.swept_ticket, seen.sweep_seen_at):
             return
         freed = free_unheld_slots(pool, first=pool.swept_ticket // pool.size, end=pool.sweep_to // pool.size)

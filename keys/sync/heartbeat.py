@@ -1,11 +1,10 @@
 """A sign of life: one GetUsagePlans tells that the gateway answers, and whether it still knows our usage plans."""
 
 import structlog
-from django.utils import timezone
 
 from keys.gateway.errors import GatewayError, NotFound
 from keys.gateway.types import RemotePlan
-from keys.models import Gateway, UsagePlan
+from keys.models import Gateway, Priority, UsagePlan
 from keys.sync.due import heartbeat_is_due
 from keys.sync.session import Session
 
@@ -13,11 +12,15 @@ log = structlog.get_logger(__name__)
 
 
 def beat(session: Session) -> None:
-    """Ask for a sign of life if it is time. A failure is the circuit breaker's business alone."""
-    if not heartbeat_is_due(session.gateway, timezone.now()):
+    """Ask for a sign of life if it is time, or after a pause, before anything is sent that costs more. A failure is the circuit breaker's
+    business alone."""
+    if not session.is_probing and not heartbeat_is_due(session.gateway, session.now()):
         return
+    # After a pause nothing else goes first, however urgent it is.
+    level = Priority.REVOKE if session.is_probing else session.level
     try:
-        see_plans(session)
+        with session.at(level):
+            see_plans(session)
     except GatewayError as error:
         log.info("heartbeat.failed", gateway_id=str(session.gateway.pk), reason=str(error.kind))
 
@@ -28,7 +31,7 @@ def see_plans(session: Session) -> list[RemotePlan]:
     A list that came back short must not pass for a loss: one of the missing plans is asked for by its id.
     """
     listed = session.client.list_plans()
-    now = timezone.now()
+    now = session.now()
     Gateway.objects.filter(pk=session.gateway.pk).update(last_seen_at=now)
     session.gateway.last_seen_at = now
     ids = {plan.id for plan in listed}

@@ -1,4 +1,5 @@
-"""Keys made and repaired by ImportApiKeys: enabled and attached to their usage plans by the same call, many at a time.
+"""Keys made and repaired by ImportApiKeys: enabled and attached to their usage plans by the same call, many at a time. On a gateway whose
+account refuses imports they are made one by one instead.
 
 Names are stored before the first call. After every import, and before a repeat of one whose outcome is unknown, the batch is looked
 up by its name prefix: what a list shows counts, not what a call answered.
@@ -7,17 +8,16 @@ up by its name prefix: what a list shows counts, not what a call answered.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from keys.gateway.errors import GatewayError, Kind, TryLater
 from keys.models import GatewayKey, Priority
-from keys.sync import due, outcome
+from keys.rates import IMPORT
+from keys.sync import creates, due, outcome
 from keys.sync.names import MARK, batch_of, new_batch
 from keys.sync.sender import Sender
 from keys.sync.session import Session
 
-BATCH = 1000
 # Looking for more batches than this one by one costs more than listing all keys of ours.
 MOST_LOOKS = 8
 
@@ -31,36 +31,45 @@ class Seen:
     attached: bool
 
 
-def import_keys(session: Session, least: Priority) -> bool:
-    """Make or repair keys of priority ``least`` or more urgent; whether there were any."""
-    query = due.imports(session.gateway.pk, timezone.now()).filter(priority__lte=least).select_related("usage_plan")
-    rows = list(query[:BATCH])
-    if not rows:
+def make_keys(session: Session) -> bool:
+    """Make or repair keys that are as urgent as what is being done, or more; whether there were any.
+
+    What was bought goes with what is cut off: that costs no call more.
+    """
+    query = session.mine(due.imports(session.gateway.pk, session.now()), max(session.level, Priority.PURCHASE))
+    rows = session.not_in_hand(query.select_related("usage_plan")[: IMPORT if session.gateway.uses_imports else creates.BATCH])
+    if not rows or rows[0].priority > session.level:
         return False
     unsure = [row for row in rows if row.name and (not row.remote_id or row.attempts)]
-    try:
-        not_done = _settle(session, unsure)
-    except GatewayError as error:
-        outcome.failed(session, unsure, error)
-        return True
-    done = set(unsure).difference(not_done)
-    to_send = [row for row in rows if row not in done]
-    if to_send:
-        _import(session, to_send)
+    with session.holding(rows):
+        try:
+            not_done = _settle(session, unsure)
+        except GatewayError as error:
+            outcome.failed(session, unsure, error)
+            return True
+        done = set(unsure).difference(not_done)
+        to_send = [row for row in rows if row not in done]
+        if not session.gateway.uses_imports:
+            creates.create_keys(session, to_send)
+        elif to_send:
+            send_keys(session, to_send, Sender(session))
     return True
 
 
-def _import(session: Session, rows: list[GatewayKey]) -> None:
+def send_keys(session: Session, rows: list[GatewayKey], sender: Sender) -> None:
+    """Import keys under names of one new batch, and look them up."""
     outcome.named(session, rows, new_batch(session.gateway.pk))
-    sent = Sender(session).send(rows)
+    sent = sender.send(rows)
+    if sender.too_short:  # a second's work; the others are looked at again after what is more urgent
+        creates.create_keys(session, sender.too_short[: creates.BATCH])
     try:
         unseen = _settle(session, sent)
     except GatewayError as error:
-        outcome.failed(session, sent, error)
+        sender.note_failure(session, sent, error)
         return
     if unseen:
         words = _("API Gateway took the key but does not show it yet. It is looked for again.")
-        outcome.failed(session, unseen, TryLater(words, Kind.UNKNOWN))
+        sender.note_failure(session, unseen, TryLater(words, Kind.UNKNOWN))
 
 
 def _settle(session: Session, rows: Sequence[GatewayKey]) -> list[GatewayKey]:

@@ -1,10 +1,13 @@
 """The lease on a gateway: one worker at a time speaks to an account and Region.
 
-Taken, renewed and released by compare-and-set on the gateway's row. Expiry is judged by the database's clock alone, so workers whose own
-clocks are wrong do not matter. The holder knows its deadline by its monotonic clock, started before it asked: it believes its
-lease to end no later than the database does.
+Taken under a lock of the gateway's row, renewed and released by compare-and-set on it. Expiry is judged by the database's clock alone,
+so workers whose own clocks are wrong do not matter. The holder knows its deadline by its monotonic clock, started before it asked: it
+believes its lease to end no later than the database does. What time it is, the holder knows in the same way: what it writes, and what it
+compares with moments that others wrote, goes by the database's clock.
 
-``lease_expires_at`` of a released lease is the moment of its release: the next holder learns how long nobody has called.
+``lease_expires_at`` of a released lease is the moment of its release: the next holder learns how long nobody has called. What was left
+of the account's rates stands in ``calls_saved`` from a release to the next taking, so that a killed holder leaves nothing; when a change
+of a usage plan was sent stands in ``plan_sent_at``, written before it is sent.
 """
 
 import os
@@ -13,14 +16,15 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
-from keys.gateway.client import CONNECT_SECONDS
+from keys.gateway.access import CONNECT_SECONDS
 from keys.models import Gateway
 
 # For what lies between the check before a call and the call itself.
@@ -32,8 +36,8 @@ class LeaseLost(Exception):
 
 
 def lease_seconds() -> int:
-    """How long a lease lasts unless renewed: the setting, but at least as long as two calls may take."""
-    return max(settings.GATEWAY_LEASE_SECONDS, 2 * call_seconds() + MARGIN_SECONDS)
+    """How long a lease lasts unless renewed: the setting, but at least as long as a call may take, and some time to make use of it."""
+    return max(settings.GATEWAY_LEASE_SECONDS, call_seconds() + 2 * MARGIN_SECONDS)
 
 
 def call_seconds() -> int:
@@ -41,15 +45,33 @@ def call_seconds() -> int:
     return int(CONNECT_SECONDS + settings.GATEWAY_TIMEOUT_SECONDS)
 
 
-class Lease:
-    """A lease that is held. ``idle_seconds``: how long nobody had called before it was taken; None when nobody ever did."""
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """What the last holder left. ``idle_seconds``, ``plan_idle_seconds``: how long nobody had called, and nobody had changed a usage plan,
+    when the lease was taken; None when nobody ever did. ``saved``: calls that could be made at once when the last holder left."""
 
-    def __init__(self, gateway_id: uuid.UUID, owner: str, deadline: float, idle_seconds: float | None, clock: Callable[[], float]) -> None:
+    idle_seconds: float | None
+    plan_idle_seconds: float | None
+    saved: float
+
+
+class Lease:
+    """A lease that is held."""
+
+    def __init__(
+        self, gateway_id: uuid.UUID, owner: str, deadline: float, leftover: Leftover, *, taken_at: datetime, clock: Callable[[], float]
+    ) -> None:
+        """``taken_at``: now, by the database's clock. ``clock``: seconds that only grow, as ``deadline`` counts them."""
         self.gateway_id = gateway_id
         self.owner = owner
-        self.idle_seconds = idle_seconds
+        self.leftover = leftover
         self._deadline = deadline
+        self._taken_at, self._taken_tick = taken_at, clock()
         self._clock = clock
+
+    def now(self) -> datetime:
+        """Now by the database's clock, counted on from when the lease was taken: behind it by a moment, never ahead."""
+        return self._taken_at + timedelta(seconds=self._clock() - self._taken_tick)
 
     def outlives(self, seconds: float) -> None:
         """See to it that the lease is held for ``seconds`` more, renewing it if it must be. Raises LeaseLost."""
@@ -71,9 +93,14 @@ class Lease:
             self.renew()
             yield
 
-    def release(self) -> None:
-        """Let others take it. Nothing happens when it is lost already."""
-        self._mine().update(lease_owner="", lease_expires_at=Now())
+    def note_plan_sent(self) -> None:
+        """A change of a usage plan is about to be sent: no holder sends another one too soon. Raises LeaseLost."""
+        if not self._mine().update(plan_sent_at=Now()):
+            raise LeaseLost
+
+    def release(self, **left: float) -> None:
+        """Let others take it; ``left``: columns that the next holder goes on from. Nothing happens when it is lost already."""
+        self._mine().update(lease_owner="", lease_expires_at=Now(), **left)
 
     def _mine(self) -> QuerySet[Gateway]:
         return Gateway.objects.filter(pk=self.gateway_id, lease_owner=self.owner, lease_expires_at__gt=Now())
@@ -83,15 +110,24 @@ def take(gateway_id: uuid.UUID, clock: Callable[[], float] = time.monotonic) -> 
     """Take the lease of a gateway; None when somebody holds it (or there is no such gateway).
 
     The lease of a holder that died runs out and is free then.
+
+    Race: two take a free lease. The row is locked while it is read and written, so that the second finds it held; and so that what the
+    first reads of the last holder is not that of one who came in between. A lease that is held is not waited for.
     """
     owner = f"{socket.gethostname()[:40]}:{os.getpid()}:{uuid.uuid4().hex[:12]}"
     asked_at = clock()
-    row = Gateway.objects.filter(pk=gateway_id).values_list("lease_expires_at", Now()).first()
     free = Q(lease_owner="") | Q(lease_expires_at=None) | Q(lease_expires_at__lte=Now())
     term = timedelta(seconds=lease_seconds())
-    taken = Gateway.objects.filter(free, pk=gateway_id).update(lease_owner=owner, lease_expires_at=Now() + term)
-    if row is None or not taken:
-        return None
-    last, now = row
-    idle = None if last is None else max(0.0, (now - last).total_seconds())
-    return Lease(gateway_id, owner, asked_at + term.total_seconds(), idle, clock)
+    with transaction.atomic():
+        rows = Gateway.objects.filter(free, pk=gateway_id).select_for_update(no_key=True)
+        found = rows.values_list("lease_expires_at", "plan_sent_at", "calls_saved", Now()).first()
+        if found is None:
+            return None
+        Gateway.objects.filter(pk=gateway_id).update(lease_owner=owner, lease_expires_at=Now() + term, calls_saved=0.0)
+    called_at, plan_sent_at, saved, now = found
+    leftover = Leftover(_since(called_at, now), _since(plan_sent_at, now), saved)
+    return Lease(gateway_id, owner, asked_at + term.total_seconds(), leftover, taken_at=now, clock=clock)
+
+
+def _since(moment: datetime | None, now: datetime) -> float | None:
+    return None if moment is None else max(0.0, (now - moment).total_seconds())

@@ -1,20 +1,27 @@
-"""Keeping the lease holder under the rates that AWS publishes for an account and Region.
+"""Keeping the lease holder under the rates that AWS publishes for an account and Region, and spending them on what matters most.
 
-Fixed, not adjustable (developer guide, "API Gateway control plane quotas"): 10 calls a second in total with a burst of 40;
-CreateApiKey and DeleteApiKey 5 a second; UpdateUsagePlan 1 in 20 seconds. The burst of the single operations is not published; one
-second's worth, at least one call, is assumed.
+The rates stand in ``keys.rates``. All bursts are used up to one call, and UpdateUsagePlan a moment later than it might: calls reach AWS
+neither in equal times nor by our clock.
+
+Work that can wait leaves some calls in the buckets, so that what is urgent never waits for a token. After a 429 it goes on at a lower
+``pace``, which every good answer raises a little (additive increase, multiplicative decrease). Urgent calls keep to AWS's rates alone.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-TOTAL = (10.0, 40.0)
+from keys import rates
+
+TOTAL = (rates.TOTAL[0], rates.TOTAL[1] - 1)
+UPDATE_SECONDS = 20.5
 BY_OPERATION: Mapping[str, tuple[float, float]] = {
-    "CreateApiKey": (5.0, 5.0),
-    "DeleteApiKey": (5.0, 5.0),
-    "UpdateUsagePlan": (1 / 20, 1.0),
+    **{name: (rate, burst - 1) for name, (rate, burst) in rates.BY_OPERATION.items()},
+    "UpdateUsagePlan": (1 / UPDATE_SECONDS, 1.0),
 }
+SLOWEST = 0.1
+# After a 429 half the pace is left; each good answer, and each second without a call, gives back so much.
+FASTER = 0.02
 
 
 @dataclass(slots=True)
@@ -26,74 +33,116 @@ class TokenBucket:
     tokens: float
     at: float
 
-    def wait(self, now: float) -> float:
-        """Seconds until a token is there. A billionth of one counts as none lacking: no clock could wait for less."""
-        lacking = 1.0 - self._level(now)
+    def wait(self, now: float, leave: float = 0.0) -> float:
+        """Seconds until a token is there, and ``leave`` beside it. A billionth of one counts as none lacking: no clock could wait for
+        less. A small bucket leaves less: half of what it can spare."""
+        lacking = 1.0 + min(leave, (self.size - 1.0) / 2) - self.level(now)
         return lacking / self.rate if lacking > 1e-9 else 0.0
 
     def take(self, now: float) -> None:
         """Take a token."""
-        self.tokens, self.at = self._level(now) - 1.0, max(now, self.at)
+        self.tokens, self.at = self.level(now) - 1.0, max(now, self.at)
 
     def empty(self, now: float) -> None:
         """Throw away what is in it."""
-        self.tokens, self.at = min(0.0, self._level(now)), max(now, self.at)
+        self.tokens, self.at = min(0.0, self.level(now)), max(now, self.at)
 
-    def _level(self, now: float) -> float:
+    def change(self, rate: float, now: float) -> None:
+        """Let tokens flow in at another rate from now on."""
+        self.tokens, self.at, self.rate = self.level(now), max(now, self.at), rate
+
+    def level(self, now: float) -> float:
+        """The tokens in it."""
         return min(self.size, self.tokens + max(0.0, now - self.at) * self.rate)
 
 
 class Pacer:
     """Says when a call may go, for one holder of a lease.
 
-    ``idle_seconds`` and ``plan_idle_seconds``: how long nobody has called, and nobody has changed a usage plan (None: never).
-    A new holder starts with the tokens that have flowed in since then: handing the lease on does not hand out a second burst.
+    ``saved``: calls that the last holder left; ``idle_seconds``, ``plan_idle_seconds``: how long nobody has called, and nobody has changed
+    a usage plan (None: never). A new holder starts with what was saved and has flowed in since: handing the lease on does not hand out
+    a second burst.
     """
 
     def __init__(
         self,
         *,
         enabled: bool,
+        pace: float = 1.0,
+        saved: float = 0.0,
         idle_seconds: float | None = None,
         plan_idle_seconds: float | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._enabled = enabled
+        self.enabled = enabled
+        self.pace = min(1.0, pace + FASTER * (idle_seconds or 0.0))
         self._clock = clock
         self._sleep = sleep
         now = clock()
-        self._total = _bucket(*TOTAL, idle_seconds, now)
+        rate, size = TOTAL
+        self._total = _bucket(rate, size, idle_seconds, now, saved)
+        # What is not urgent needs a token of this one too: as large, but filled at the pace.
+        self._paced = TokenBucket(rate * self.pace, size, self._total.tokens, now)
         self._buckets = {
             name: _bucket(*limits, plan_idle_seconds if name == "UpdateUsagePlan" else idle_seconds, now)
             for name, limits in BY_OPERATION.items()
         }
 
-    def seconds_until(self, operation: str) -> float:
-        """Seconds until a call may go; 0 when it may go now."""
-        if not self._enabled:
+    @property
+    def saved(self) -> float:
+        """Calls that could be made at once now."""
+        return max(0.0, self._total.level(self._clock()))
+
+    def seconds_until(self, operation: str, leave: float = 0.0, *, urgent: bool = False) -> float:
+        """Seconds until a call may go; 0 when it may go now. ``leave``: calls left over for what is more urgent."""
+        if not self.enabled:
             return 0.0
         now = self._clock()
-        return max(bucket.wait(now) for bucket in self._of(operation))
+        paced = 0.0 if urgent else self._paced.wait(now)
+        return max(paced, *(bucket.wait(now, leave) for bucket in self._of(operation)))
 
-    def wait(self, operation: str) -> None:
+    def wait(self, operation: str, leave: float = 0.0, *, urgent: bool = False) -> None:
         """Sleep until the call may go, and count it."""
-        if not self._enabled:
-            return
-        while (seconds := self.seconds_until(operation)) > 0:
+        for seconds in self.waits(operation, leave, urgent=urgent):
             self._sleep(seconds)
-        for bucket in self._of(operation):
-            bucket.take(self._clock())
+
+    def waits(self, operation: str, leave: float = 0.0, *, urgent: bool = False) -> Iterator[float]:
+        """For who has something to do while waiting: yields the seconds until the call may go, as often as there are any left; then
+        counts the call."""
+        if not self.enabled:
+            return
+        while (seconds := self.seconds_until(operation, leave, urgent=urgent)) > 0:
+            yield seconds
+        now = self._clock()
+        for bucket in (*self._of(operation), self._paced):
+            bucket.take(now)
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass."""
+        self._sleep(seconds)
 
     def slow_down(self) -> None:
-        """The gateway answered 429: somebody else calls too. Give up what was saved for a burst."""
-        self._total.empty(self._clock())
+        """The gateway answered 429: somebody else calls too. Half the pace, and nothing that was saved for a burst."""
+        now = self._clock()
+        self._total.empty(now)
+        self._paced.empty(now)
+        self._set_pace(max(SLOWEST, self.pace / 2), now)
+
+    def speed_up(self) -> None:
+        """The gateway gave a good answer."""
+        if self.pace < 1.0:
+            self._set_pace(min(1.0, self.pace + FASTER), self._clock())
+
+    def _set_pace(self, pace: float, now: float) -> None:
+        self.pace = pace
+        self._paced.change(TOTAL[0] * pace, now)
 
     def _of(self, operation: str) -> list[TokenBucket]:
-        bucket = self._buckets.get(operation)
-        return [self._total] if bucket is None else [self._total, bucket]
+        own = self._buckets.get(operation)
+        return [self._total] if own is None else [self._total, own]
 
 
-def _bucket(rate: float, size: float, idle_seconds: float | None, now: float) -> TokenBucket:
-    tokens = size if idle_seconds is None else min(size, idle_seconds * rate)
+def _bucket(rate: float, size: float, idle_seconds: float | None, now: float, saved: float = 0.0) -> TokenBucket:
+    tokens = size if idle_seconds is None else min(size, saved + idle_seconds * rate)
     return TokenBucket(rate, size, tokens, now)

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from django.db.models import QuerySet
-from django.utils import timezone
 
 from keys.gateway.errors import GatewayError, NotFound
 from keys.gateway.patches import plan_patches
@@ -11,13 +10,13 @@ from keys.gateway.types import PlanSpec, RemotePlan
 from keys.models import UsagePlan
 from keys.sync import due, outcome
 from keys.sync.heartbeat import see_plans
+from keys.sync.pacer import UPDATE_SECONDS
 from keys.sync.session import Session
 
 # Made in one go, before what is more urgent is looked for again.
 BATCH = 10
 # Shorter waits for a turn are slept through; longer ones are left to a later converge, so that no worker is held up by them.
 PATIENCE_SECONDS = 0.5
-UPDATE_SECONDS = 20
 
 
 def desired_spec(plan: UsagePlan) -> PlanSpec:
@@ -45,7 +44,7 @@ def change_plans(session: Session) -> bool:
 
 
 def _due(session: Session, *, exists: bool) -> QuerySet[UsagePlan]:
-    rows = due.plans(session.gateway.pk, timezone.now()).select_related("tier").prefetch_related("tier__stages")
+    rows = due.plans(session.gateway.pk, session.now()).select_related("tier").prefetch_related("tier__stages")
     return rows.exclude(remote_id="") if exists else rows.filter(remote_id="")
 
 

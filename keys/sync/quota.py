@@ -40,6 +40,7 @@ def tell_quota(plan: UsagePlan, now: datetime) -> None:
     rows = rows.filter(tenant__in=tenants_that_want(*_TYPES))
     api_keys = list(rows.select_related("tier", "gateway_key", "tenant").order_by("created_at", "pk"))
     stages = selectors.endpoints_of(api_keys) if api_keys else {}
+    renewing = selectors.renewing_among(api_keys, now)
     period = {"limit": limit, "period": plan.tier.quota_period, "starts_at": moment(starts_at), "resets_at": moment(resets_at)}
     emit_each(
         [
@@ -47,7 +48,10 @@ def tell_quota(plan: UsagePlan, now: datetime) -> None:
                 tenant_id=row.tenant_id,
                 type=type_,
                 subject=str(row.pk),
-                data={**key_data(row, stages.get(row.pk), now), "quota": {"used": int(used[row.gateway_key_id]), **period}},
+                data={
+                    **key_data(row, stages.get(row.pk), now, renewing=row.pk in renewing),
+                    "quota": {"used": int(used[row.gateway_key_id]), **period},
+                },
                 once=f"{type_}:{row.pk}:{starts_at.date()}",
             )
             for row in api_keys

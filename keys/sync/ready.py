@@ -5,11 +5,12 @@ from collections.abc import Collection
 
 from django.db import connection, transaction
 from django.db.models import QuerySet
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from keys import selectors
 from keys.models import ApiKey, Status
 from keys.public import key_data
+from tenants.clock import database_now
 from tenants.models import EventType
 from tenants.webhooks.emit import Happening, emit_each
 
@@ -41,9 +42,8 @@ def tell_ready(only: Collection[uuid.UUID] | None = None) -> int:
 
 
 def _waiting() -> QuerySet[ApiKey]:
-    now = timezone.now()
     rows = ApiKey.objects.filter(awaits_ready=True, revoked_at=None, disabled_at=None, tenant__suspended_at=None)
-    return rows.filter(gateway_key__enabled=True, gateway_key__in_service_at__lte=now)
+    return rows.filter(gateway_key__enabled=True, gateway_key__in_service_at__lte=Now())
 
 
 def _tell(ids: list[uuid.UUID]) -> int:
@@ -53,7 +53,7 @@ def _tell(ids: list[uuid.UUID]) -> int:
             marked = marked.select_for_update(no_key=True, skip_locked=True)
         held = list(marked.values_list("pk", flat=True))
         # Two queries: one that locks and joins would join what stood there before.
-        now = timezone.now()
+        now = database_now()
         rows = ApiKey.objects.filter(pk__in=held).select_related("tier", "gateway_key", "tenant").order_by("created_at", "pk")
         ready = [row for row in rows if row.status(now) is Status.READY]
         if not ready:
@@ -65,7 +65,7 @@ def _tell(ids: list[uuid.UUID]) -> int:
                     tenant_id=row.tenant_id,
                     type=EventType.KEY_READY,
                     subject=str(row.pk),
-                    data=key_data(row, stages.get(row.pk), now),
+                    data=key_data(row, stages.get(row.pk), now, renewing=False),
                 )
                 for row in ready
             ]

@@ -6,20 +6,30 @@ from contextlib import suppress
 from keys import values
 from keys.gateway.errors import GatewayError, Kind, Permanent, TryLater
 from keys.gateway.types import ImportRow
-from keys.models import GatewayKey
+from keys.models import GatewayKey, UsagePlan
 from keys.sync import outcome
 from keys.sync.heartbeat import see_plans
 from keys.sync.session import Session
 
 # Halvings spent on one batch; 1,000 rows with one bad among them need 10.
 MOST_SPLITS = 40
+# Characters of the shortest value that an import takes (developer guide, "API Gateway API key file format"); CreateApiKey takes 20. Ours
+# are longer; those of keys that were taken over may be shorter.
+SHORTEST_VALUE = 30
 
 
 class Sender:
-    """Sends one batch of rows that bear their names already."""
+    """Sends one batch of rows that bear their names already.
 
-    def __init__(self, session: Session) -> None:
+    ``enabled``: other than the rows say. ``gives_up``: what no repeat can mend waits for a person then; else it is always tried again.
+    """
+
+    def __init__(self, session: Session, *, enabled: bool | None = None, gives_up: bool = True) -> None:
         self._session = session
+        self._enabled = enabled
+        self.note_failure = outcome.failed if gives_up else outcome.postponed
+        # Rows whose values no import takes.
+        self.too_short: list[GatewayKey] = []
         self._chunks: list[list[GatewayKey]] = []
         self._splits = 0
         self._asked = False
@@ -46,9 +56,13 @@ class Sender:
             try:
                 value = values.decrypt(row.value_encrypted)
             except values.UnreadableValue as error:
-                outcome.failed(self._session, [row], Permanent(str(error), Kind.INVALID))
+                self.note_failure(self._session, [row], Permanent(str(error), Kind.INVALID))
             else:
-                lines.append((row, ImportRow(row.name, value, row.enabled, row.usage_plan.remote_id)))
+                if len(value) < SHORTEST_VALUE:
+                    self.too_short.append(row)
+                    continue
+                enabled = row.enabled if self._enabled is None else self._enabled
+                lines.append((row, ImportRow(row.name, value, enabled, row.usage_plan.remote_id)))
         return lines
 
     def _refused(self, chunk: list[GatewayKey], error: GatewayError) -> None:
@@ -65,7 +79,7 @@ class Sender:
             self._chunks.append(chunk)
         else:
             self._cut_off(chunk[0])
-            outcome.failed(self._session, chunk, error)
+            self.note_failure(self._session, chunk, error)
 
     def _stop(self, chunk: list[GatewayKey], error: GatewayError) -> None:
         """Leave this chunk and those not sent yet for later."""
@@ -87,22 +101,26 @@ class Sender:
         return self._session.forgot
 
     def _detach(self, row: GatewayKey) -> bool:
-        """Take a key out of other usage plans that stand in the way: a key can be in one plan a stage. Whether it was in any."""
+        """Take a key out of other usage plans that stand in the way. Whether it was in any."""
         self._detached.add(row)
-        if not row.remote_id:
-            return False
-        stages = set(row.usage_plan.observed.get("stages", []))
         try:
-            plans = self._session.client.list_plans(key_id=row.remote_id)
-            others = [plan for plan in plans if plan.id != row.usage_plan.remote_id and not stages.isdisjoint(plan.spec.stages)]
-            for plan in others:
-                self._session.client.detach(plan.id, row.remote_id)
+            return bool(row.remote_id) and detach_from_others(self._session, row.usage_plan, row.remote_id)
         except GatewayError:
             return False
-        return bool(others)
 
     def _cut_off(self, row: GatewayKey) -> None:
         """Whatever else is wrong with a key that shall be disabled: if it exists, it is disabled at least."""
         if row.remote_id and not row.enabled:
             with suppress(GatewayError):
                 self._session.client.update_key_enabled(row.remote_id, enabled=False)
+
+
+def detach_from_others(session: Session, plan: UsagePlan, key_id: str) -> bool:
+    """Take a key out of the usage plans that keep it from being in ``plan``: a key can be in one a stage. Whether it was in any. Raises
+    GatewayError."""
+    stages = set(plan.observed.get("stages", []))
+    found = session.client.list_plans(key_id=key_id)
+    others = [each for each in found if each.id != plan.remote_id and not stages.isdisjoint(each.spec.stages)]
+    for each in others:
+        session.client.detach(each.id, key_id)
+    return bool(others)

@@ -3,11 +3,13 @@
 import uuid
 
 import structlog
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from keys.models import Gateway
 from keys.sync import due
+from keys.sync.draining import go_on_with_drains
 from keys.sync.gaps import sweep_pools
+from keys.sync.pools import go_on_with_pools
 from keys.sync.ready import tell_ready
 from tenants.services.housekeeping import forget_old_answers
 
@@ -21,10 +23,12 @@ def sweep() -> list[uuid.UUID]:
     The lease of a holder that died needs no care: it runs out.
     """
     sweep_pools()
+    go_on_with_pools()
     tell_ready()
     forget_old_answers()
-    now = timezone.now()
-    found = [gateway.pk for gateway in Gateway.objects.all() if due.anything(gateway, now)]
+    gateways = list(Gateway.objects.annotate(now=Now()))
+    go_on_with_drains(gateways)
+    found = [gateway.pk for gateway in gateways if due.anything(gateway, gateway.now)]
     if found:
         log.debug("sweep.found", gateways=len(found))
     return found

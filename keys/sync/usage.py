@@ -5,7 +5,6 @@ from collections.abc import Iterable, Mapping
 from uuid import UUID
 
 import structlog
-from django.utils import timezone
 
 from keys.gateway.errors import GatewayError
 from keys.gateway.types import KeyUsage
@@ -23,7 +22,7 @@ _CHUNK = 500
 
 def read_usage(session: Session) -> None:
     """Read every usage plan's calls of the running period, and of the days since the last reading."""
-    now = timezone.now()
+    now = session.now()
     told = is_wanted()
     for plan in UsagePlan.objects.filter(gateway=session.gateway).exclude(remote_id="").select_related("tier"):
         start = first_day(plan.tier.quota_period, session.gateway.usage_read_at, now)

@@ -310,3 +310,29 @@ def test_staff_who_ask_get_one_try_during_the_pause(converged: Gateway, tier: Ti
     converge(converged.pk)
 
     assert remote_keys(sandbox) == {}
+
+
+def test_revoked_key_that_may_not_be_deleted_is_disabled_at_least(converged: Gateway, tier: Tier, sandbox: SandboxProcess) -> None:
+    """A role without the reaper's policy: what was revoked is refused, and deleted once that is mended."""
+    api_key = buy(make_tenant(), tier)
+    converge(converged.pk)
+    key = GatewayKey.objects.get(pk=api_key.gateway_key_id)
+    value = value_of(key)
+    assert sandbox.invoke(value).status == 200
+    denied = {"status": 403, "code": "AccessDeniedException", "message": "User is not authorized to perform: apigateway:DELETE"}
+    sandbox.fault(kind="error", operation="DeleteApiKey", **denied)
+
+    api_keys.revoke(api_key=api_key, actor=SYSTEM)
+    converge(converged.pk)
+
+    assert sandbox.invoke(value).status == 403
+    key.refresh_from_db()
+    assert key.removed_at is None
+    assert key.last_error
+
+    sandbox.clear_faults()
+    retry_now()
+    converge(converged.pk)
+    key.refresh_from_db()
+    assert key.removed_at is not None
+    assert key.remote_id not in remote_keys(sandbox)

@@ -5,7 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keys.sync.backoff import backoff
-from keys.sync.pacer import BY_OPERATION, TOTAL, Pacer
+from keys.sync.creates import BATCH
+from keys.sync.pacer import BY_OPERATION, SLOWEST, TOTAL, Pacer
+from keys.sync.session import MOST_LEFT_OVER
 
 
 class Time:
@@ -36,14 +38,14 @@ def run(pacer: Pacer, time: Time, operation: str, count: int) -> float:
 @pytest.mark.parametrize(
     ("operation", "count", "seconds"),
     [
-        ("GetApiKeys", 40, 0.0),
-        ("GetApiKeys", 50, 1.0),
-        ("GetApiKeys", 140, 10.0),
-        ("DeleteApiKey", 5, 0.0),
-        ("DeleteApiKey", 15, 2.0),
-        ("CreateApiKey", 105, 20.0),
+        ("GetApiKeys", 39, 0.0),
+        ("GetApiKeys", 49, 1.0),
+        ("GetApiKeys", 139, 10.0),
+        ("DeleteApiKey", 4, 0.0),
+        ("DeleteApiKey", 14, 2.0),
+        ("CreateApiKey", 104, 20.0),
         ("UpdateUsagePlan", 1, 0.0),
-        ("UpdateUsagePlan", 4, 60.0),
+        ("UpdateUsagePlan", 4, 61.5),
     ],
 )
 def test_calls_take_as_long_as_the_rates_say(operation: str, count: int, seconds: float) -> None:
@@ -52,21 +54,105 @@ def test_calls_take_as_long_as_the_rates_say(operation: str, count: int, seconds
     assert run(make(time), time, operation, count) == pytest.approx(seconds)
 
 
+@pytest.mark.parametrize("overhead", [0.0, 0.1, 0.25])
+def test_keys_made_one_by_one_come_at_five_a_second(overhead: float) -> None:
+    """Also where each answer takes time, and each batch a while to be written down: what was saved up meanwhile is made use of."""
+    time = Time()
+    pacer = make(time)
+    sent: list[float] = []
+
+    for number in range(1000):
+        if number % BATCH == 0:
+            time.now += overhead
+        pacer.wait("CreateApiKey", MOST_LEFT_OVER)
+        sent.append(time.now)
+        time.now += 0.01
+        pacer.wait("CreateUsagePlanKey", MOST_LEFT_OVER)
+        time.now += 0.06
+
+    assert 4.9 < len(sent) / (sent[-1] - sent[0]) < 5.05
+    # At most a burst of five, and five more in a second.
+    assert all(later - earlier >= 1 - 1e-6 for earlier, later in zip(sent, sent[10:], strict=False))
+
+
 def test_new_holder_gets_no_second_burst() -> None:
     time = Time()
 
     assert run(make(time, idle_seconds=0.0), time, "GetApiKeys", 10) == pytest.approx(1.0)
     assert run(make(time, idle_seconds=2.0), time, "GetApiKeys", 20) == pytest.approx(0.0)
-    assert make(time, plan_idle_seconds=5.0).seconds_until("UpdateUsagePlan") == pytest.approx(15.0)
+    assert make(time, plan_idle_seconds=5.0).seconds_until("UpdateUsagePlan") == pytest.approx(15.5)
 
 
-def test_pace_slows_down_after_a_429() -> None:
+def test_new_holder_goes_on_with_what_the_last_one_saved() -> None:
+    time = Time()
+    first = make(time)
+    run(first, time, "GetApiKeys", 9)
+
+    second = make(time, saved=first.saved, idle_seconds=0.0)
+
+    assert run(second, time, "GetApiKeys", 30) == pytest.approx(0.0)
+    assert run(second, time, "GetApiKeys", 1) == pytest.approx(0.1)
+
+
+def test_pace_is_halved_by_each_429_and_never_stops() -> None:
     time = Time()
     pacer = make(time)
 
     pacer.slow_down()
 
-    assert run(pacer, time, "GetApiKeys", 10) == pytest.approx(1.0)
+    assert pacer.pace == 0.5
+    assert run(pacer, time, "GetApiKeys", 10) == pytest.approx(2.0)
+    for _ in range(10):
+        pacer.slow_down()
+    assert pacer.pace == SLOWEST
+    assert run(pacer, time, "GetApiKeys", 10) == pytest.approx(10.0)
+
+
+def test_pace_recovers_with_good_answers_and_with_time() -> None:
+    time = Time()
+    pacer = make(time, pace=SLOWEST)
+
+    seconds = 0.0
+    while pacer.pace < 1.0:
+        seconds += run(pacer, time, "GetApiKeys", 1)
+        pacer.speed_up()
+
+    assert seconds < 20.0
+    assert make(time, pace=0.5, idle_seconds=25.0).pace == 1.0
+
+
+def test_urgent_calls_keep_to_awss_rates_alone() -> None:
+    time = Time()
+    pacer = make(time, pace=SLOWEST, idle_seconds=0.0)
+    started = time.now
+
+    for _ in range(10):
+        pacer.wait("DeleteApiKey", urgent=True)
+
+    assert time.now - started == pytest.approx(10 / 5)
+
+
+def test_what_can_wait_leaves_calls_for_what_cannot() -> None:
+    time = Time()
+    pacer = make(time)
+
+    for _ in range(60):
+        pacer.wait("GetApiKeys", 5.0)
+    started = time.now
+    for _ in range(5):
+        pacer.wait("GetApiKeys")
+
+    assert time.now == started
+
+
+def test_no_small_bucket_is_kept_shut_by_what_is_left_over() -> None:
+    time = Time()
+    pacer = make(time)
+
+    for operation in BY_OPERATION:
+        pacer.wait(operation, 5.0)
+
+    assert time.now == 100.0
 
 
 def test_no_pace_when_it_is_switched_off() -> None:

@@ -3,19 +3,22 @@
 from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
 import pytest
+from django.db.models import F
 from django.utils import timezone
 
+from keys.gateway.access import forget_all
 from keys.models import Gateway, GatewayKey, Tier, UsagePlan
 from keys.services import catalog
 from keys.sync.converge import converge
-from keys.sync.plans import UPDATE_SECONDS
+from keys.sync.pacer import UPDATE_SECONDS
 from tenants.audit import SYSTEM
 from tests.keys.sync.conftest import retry_now
-from tests.support.factories import make_tier
-from tests.support.sandbox import SandboxProcess
+from tests.support.factories import make_gateway, make_stage, make_tier
+from tests.support.sandbox import SandboxProcess, World
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +43,7 @@ def test_usage_plans_take_turns_and_hold_nothing_up(
     others = [make_tier(stage=stage) for _ in range(2)]
     converge(converged.pk)
     # As long ago as a rate knows.
-    UsagePlan.objects.update(synced_at=timezone.now() - timedelta(seconds=UPDATE_SECONDS))
+    Gateway.objects.update(plan_sent_at=timezone.now() - timedelta(seconds=UPDATE_SECONDS))
     for each in (tier, *others):
         change(each, 9)
     make_tier(stage=stage, pool_size=2)
@@ -57,6 +60,59 @@ def test_usage_plans_take_turns_and_hold_nothing_up(
     retry_now()
     converge(converged.pk)
     assert updates(sandbox) == 1
+
+
+@pytest.fixture
+def three_accounts(accounts: SandboxProcess, transactional_db: None) -> Iterator[list[tuple[Gateway, World]]]:
+    """Gateways in three accounts, each with a role, a stage and AWS's limits of its own."""
+    forget_all()
+    found = []
+    for account in ("111111111111", "222222222222", "333333333333"):
+        world = accounts.world(f"{account}:us-east-1")
+        world.settings(aws_limits=True)
+        gateway = make_gateway(account_id=account, role_arn=f"arn:aws:iam::{account}:role/tollgate")
+        make_stage(gateway, rest_api_id=f"api-{account}-us-east-1")
+        found.append((gateway, world))
+    yield found
+    forget_all()
+
+
+def let_pass(sandbox: SandboxProcess, seconds: float) -> None:
+    """Time, at the gateways and for the workers."""
+    sandbox.clock(advance=seconds)
+    Gateway.objects.update(plan_sent_at=F("plan_sent_at") - timedelta(seconds=seconds))
+    UsagePlan.objects.update(next_try_at=F("next_try_at") - timedelta(seconds=seconds))
+
+
+def test_new_limits_of_four_tiers_on_three_accounts_are_twelve_calls_never_two_within_20_seconds(
+    accounts: SandboxProcess, three_accounts: list[tuple[Gateway, World]]
+) -> None:
+    tiers = [make_tier(gateways=[gateway for gateway, _world in three_accounts]) for _ in range(4)]
+    for gateway, _world in three_accounts:
+        converge(gateway.pk)
+    for tier in tiers:
+        change(tier, 9)
+
+    for turn in range(4):
+        for gateway, world in three_accounts:
+            converge(gateway.pk)
+            assert len(world.moments("UpdateUsagePlan")) == turn + 1
+        let_pass(accounts, UPDATE_SECONDS - 1)
+        if turn == 0:
+            retry_now()  # woken too early, they wait
+            for gateway, world in three_accounts:
+                converge(gateway.pk)
+                assert len(world.moments("UpdateUsagePlan")) == 1
+        let_pass(accounts, 1)
+
+    for _gateway, world in three_accounts:
+        moments = world.moments("UpdateUsagePlan")
+        assert len(moments) == 4
+        assert all(later - earlier >= 20 for earlier, later in pairwise(moments))
+        state = world.state()
+        assert state["throttled"] == {}
+        assert [plan["throttle"]["burstLimit"] for plan in state["plans"]] == [9] * 4
+    assert not UsagePlan.objects.filter(synced_revision__lt=F("revision")).exists()
 
 
 @pytest.mark.slow
