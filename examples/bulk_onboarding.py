@@ -36,4 +36,4 @@ with open(target, "w", newline="", encoding="utf-8") as out:
         csv.writer(out).writerow([row["name"], key.get("id"), key.get("credential"), problem.get("detail")])
         refused += [] if key else [row]
 csv.writer(open(f"{target}.refused", "w", newline="", encoding="utf-8")).writerows([*rows[:1], *map(dict.values, refused)])
-sys.exit(f"{len(refused)} were refused: {target} says why. Mend {target}.refused and run that, not the whole file." if refused else 0)
+sys.exit(f"Refused: {len(refused)}. {target} says why. Mend {target}.refused and run that, not the whole file." if refused else 0)

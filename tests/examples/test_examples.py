@@ -157,7 +157,7 @@ def test_onboarding_buys_a_key_a_row_once(run: Run, pooled: Tier, tmp_path: Path
     customers.write_text("tier,name,description\n" + "\n".join(rows))
     for _ in range(2):
         done = run("bulk_onboarding", str(customers), str(out))
-        assert (done.returncode, "1 were refused" in done.stderr) == (1, True), done.stderr
+        assert (done.returncode, "Refused: 1." in done.stderr) == (1, True), done.stderr
     assert ApiKey.objects.count() == 519
     written = list(csv.reader(io.StringIO(out.read_text())))
     assert len(written) == 520

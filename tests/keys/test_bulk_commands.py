@@ -186,7 +186,7 @@ def test_dry_run_buys_nothing_and_says_what_would_be(files: Files, free: Tier) -
     call_command("import_keys", str(files.source), tenant=str(files.tenant.pk), dry_run=True, output=files.output, stdout=files.said)
 
     assert "2 lines, 1 of them bought before." in files.said.getvalue()
-    assert "free: 1 to buy; its maximum allows 4999 more." in files.said.getvalue()
+    assert "free: 1 to buy; its maximum allows 4,999 more." in files.said.getvalue()
     assert ApiKey.objects.count() == 1
     assert not files.output.exists()
 
@@ -256,7 +256,7 @@ def test_without_output_rows_go_to_standard_output(files: Files, free: Tier, cap
     said = capsys.readouterr()
     [row] = csv.DictReader(io.StringIO(said.out))
     assert row["name"] == "Shop"
-    assert "1 keys stand" in said.err
+    assert "1 key stands" in said.err
 
 
 # --- Exporting

@@ -46,12 +46,12 @@ def test_register_gateway_names_what_is_missing(option: str, variable: str, monk
 
 
 def test_register_gateway_refuses_a_bad_account_naming_the_field() -> None:
-    with pytest.raises(CommandError, match=r"account_id.*12 digits"):
+    with pytest.raises(CommandError, match=r"--account.*12 digits"):
         call_command("register_gateway", **{**GATEWAY, "account": "12"})
 
 
 def test_seed_tiers_wants_a_stage_first() -> None:
-    with pytest.raises(CommandError, match="register_gateway"):
+    with pytest.raises(CommandError, match="connect_gateway"):
         call_command("seed_tiers")
 
 

@@ -33,7 +33,7 @@ class Command(BaseCommand):
         for gateway in gateways:
             gateway.refresh_from_db()
             trouble = f" ({gateway.last_error})" if gateway.last_error else ""
-            self.stdout.write(f"{gateway.name}: {waiting[gateway.name]} pending{trouble}")
+            self.stdout.write(f"{gateway.name}: {waiting[gateway.name]:,} pending{trouble}")
         if any(waiting.values()):
             raise CommandError("Not everything is done yet. The reasons stand on the rows, in the staff's pages.")
 

@@ -12,6 +12,7 @@ from keys.models import ApiKey
 from keys.public import key_data
 from keys.services import api_keys
 from keys.sheets import Writer
+from keys.words import counted
 from tenants.audit import Actor
 
 ACTOR = Actor.command("export_keys")
@@ -39,7 +40,7 @@ class Command(BaseCommand):
                 for row in _rows(page, with_credentials=with_credentials):
                     writer.write(row)
                 count += len(page)
-        self.stderr.write(f"{count} keys were written.", str)
+        self.stderr.write(f"{counted(count, 'key was', 'keys were')} written.", str)
 
 
 def _chosen(text: str) -> list[str]:
@@ -60,4 +61,7 @@ def _rows(page: Sequence[ApiKey], *, with_credentials: bool) -> list[dict[str, o
             raise CommandError(str(refusal)) from refusal
     stages = selectors.endpoints_of(page)
     now = timezone.now()
-    return [{**key_data(each, stages.get(each.pk), now), "credential": credentials.get(each.pk)} for each in page]
+    renewing = selectors.renewing_among(page, now)
+    return [
+        {**key_data(each, stages.get(each.pk), now, renewing=each.pk in renewing), "credential": credentials.get(each.pk)} for each in page
+    ]

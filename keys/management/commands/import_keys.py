@@ -14,6 +14,7 @@ from keys import selectors, sheets
 from keys.management.sheets import add_common_arguments, chosen_tenant, opened
 from keys.models import ApiKey, Tier
 from keys.services import api_keys, purchases
+from keys.words import counted, number_of
 from tenants.audit import Actor
 from tenants.models import Tenant
 
@@ -58,7 +59,11 @@ class Command(BaseCommand):
                     writer.write(row)
                 file.flush()
                 counts.update("refused" if row["status"] == REFUSED else "bought" for row in rows)
-        self.stderr.write(f"{len(lines)} lines: {counts['bought']} keys stand, {counts['refused']} lines were refused.", str)
+        self.stderr.write(
+            f"{counted(len(lines), 'line')}: {counted(counts['bought'], 'key stands', 'keys stand')}, "
+            f"{counted(counts['refused'], 'line was', 'lines were')} refused.",
+            str,
+        )
         if counts["refused"]:
             raise CommandError("The column “error” says why. The same command again tries the refused lines and leaves the others.")
 
@@ -73,19 +78,22 @@ class Command(BaseCommand):
             for problem in problems[:MOST_PROBLEMS_SHOWN]:
                 self.stderr.write(str(problem))
             more = len(problems) - MOST_PROBLEMS_SHOWN
-            raise CommandError("Nothing was bought: mend the file." + (f" {more} more lines have problems." if more > 0 else ""))
+            raise CommandError(
+                "Nothing was bought: mend the file."
+                + (f" {counted(more, 'more line has', 'more lines have')} problems." if more > 0 else "")
+            )
         return lines
 
     def _preview(self, tenant: Tenant, items: Sequence[purchases.Item]) -> None:
         before = selectors.bought_tokens(tenant, [item.purchase_token for item in items])
         wanted = Counter(item.tier for item in items if item.purchase_token not in before)
-        self.stdout.write(f"{len(items)} lines, {len(before)} of them bought before.")
+        self.stdout.write(f"{counted(len(items), 'line')}, {number_of(len(before))} of them bought before.")
         too_many = False
         for tier, count in wanted.items():
             if isinstance(tier, Tier):
                 allowed = max(0, tier.max_api_keys - purchases.live_count(tenant, tier))
                 too_many = too_many or count > allowed
-                self.stdout.write(f"{tier.slug}: {count} to buy; its maximum allows {allowed} more.")
+                self.stdout.write(f"{tier.slug}: {number_of(count)} to buy; its maximum allows {number_of(allowed)} more.")
         if too_many:
             raise CommandError("Some lines would be refused: raise the tier's maximum, or import fewer.")
 
@@ -146,12 +154,14 @@ def _bought(
     stages = selectors.endpoints_of(bought)
     credentials = _credentials(bought) if with_credentials else {}
     now = timezone.now()
+    renewing = selectors.renewing_among(bought, now)
     rows: list[dict[str, object]] = []
     for line, outcome in zip(lines, outcomes, strict=True):
         row: dict[str, object] = {"line": line.number, "reference": line.reference, "name": line.name}
         if isinstance(outcome, ApiKey):
             stage = stages.get(outcome.pk)
-            row |= {"status": outcome.status(now).value, "id": outcome.pk, "credential": credentials.get(outcome.pk)}
+            status = outcome.status(now, renewing=outcome.pk in renewing)
+            row |= {"status": status.value, "id": outcome.pk, "credential": credentials.get(outcome.pk)}
             row["endpoint"] = stage.invoke_url if stage is not None else None
             if outcome.tier.slug != line.tier:
                 row["error"] = f"Bought before, of the tier {outcome.tier.slug}; nothing was changed."

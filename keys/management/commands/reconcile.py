@@ -7,6 +7,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from keys.management.commands.converge import chosen_gateways
 from keys.models import Gateway
 from keys.sync.converge import reconcile
+from keys.words import counted
 
 
 class Command(BaseCommand):
@@ -19,7 +20,7 @@ class Command(BaseCommand):
             "--most-deletions",
             type=int,
             metavar="N",
-            help="extra keys that may be disabled, and that may be deleted; by default 5, or 1 %% of the keys if that is more",
+            help="keys that no row explains which may be disabled, and deleted; by default 5, or 1 %% of the keys if that is more",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -29,7 +30,7 @@ class Command(BaseCommand):
             if not self._reconcile(gateway, dry_run=options["dry_run"], most_deletions=options["most_deletions"])
         ]
         if failed:
-            raise CommandError(f"Not compared: {', '.join(failed)}.")
+            raise CommandError(f"Not done: {', '.join(failed)}.")
 
     def _reconcile(self, gateway: Gateway, *, dry_run: bool, most_deletions: int | None) -> bool:
         run = reconcile(gateway.pk, dry_run=dry_run, most_deletions=most_deletions)
@@ -40,7 +41,12 @@ class Command(BaseCommand):
             self.stdout.write(f"{gateway.name}: {run.error}")
             return False
         findings = list(run.findings.order_by("pk"))
-        self.stdout.write(f"{gateway.name}: {run.plans_listed} usage plans, {run.keys_listed} keys, {len(findings)} findings")
+        seen = [counted(run.plans_listed, "usage plan"), counted(run.keys_listed, "key"), counted(run.calls, "call")]
+        self.stdout.write(f"{gateway.name}: {', '.join([*seen, counted(len(findings), 'finding')])}")
         for finding in findings:
-            self.stdout.write(f"  {finding.subject} {finding.label or finding.remote_id}: {finding.detail} {finding.action}")
-        return True
+            change = f"{finding.before} -> {finding.after}" if finding.after else finding.before
+            what = f"{finding.subject} {finding.label or finding.remote_id}"
+            self.stdout.write(f"  {finding.get_kind_display()}: {what} ({change}). {finding.action}")
+        if run.stopped:
+            self.stdout.write(f"{gateway.name}: {run.stopped}")
+        return dry_run or not run.stopped

@@ -6,6 +6,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from keys import values
 from keys.services import encryption
+from keys.words import counted
 
 
 class Command(BaseCommand):
@@ -16,4 +17,4 @@ class Command(BaseCommand):
             count = encryption.rotate_encryption()
         except values.UnreadableValue as error:
             raise CommandError(str(error)) from error
-        self.stdout.write(f"{count} values are encrypted under the newest key.")
+        self.stdout.write(f"{counted(count, 'value is', 'values are')} encrypted under the newest key.")

@@ -56,7 +56,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         if not Stage.objects.exists():
-            raise CommandError("No stage is registered yet; run `manage.py register_gateway` first.")
+            raise CommandError("No stage is registered yet; run `manage.py connect_gateway` first.")
         for tier in seed_tiers(Actor.command("seed_tiers")):
             self.stdout.write(f"{tier.name}: {words.limits_text(tier)}, {words.price_text(tier)}")
 
