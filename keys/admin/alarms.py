@@ -1,11 +1,11 @@
-"""What is wrong, for the head of the staff's first page: seven queries, whatever the number of rows."""
+"""What is wrong, for the head of the staff's first page: ten queries, whatever the number of rows, and one a gateway that is drained."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db.models import Case, Count, F, Min, When
+from django.db.models import Case, Count, F, Min, OuterRef, Subquery, When
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -13,7 +13,8 @@ from django.utils.translation import ngettext
 from keys import words
 from keys.admin.cells import change_url
 from keys.admin.plans import state_of
-from keys.models import Gateway, GatewayKey
+from keys.drains import drain_of
+from keys.models import Gateway, GatewayKey, ReconcileRun, UsagePlan
 from keys.staff_selectors import gateways_with_facts, pending_plans, plans_to_compare
 
 PATIENCE = timedelta(minutes=1)  # how long a row may be pending before it is worth a look
@@ -31,7 +32,15 @@ class Alarm:
 
 def alarms(now: datetime) -> list[Alarm]:
     """Everything that is wrong, the worst first. Empty: all gateways are in step."""
-    found = [*_gateways(now), *_waiting_for_a_person(now), *_late(now), *_differing_tiers(now)]
+    found = [
+        *_gateways(now),
+        *_stuck_drains(),
+        *_waiting_for_a_person(now),
+        *_late(now),
+        *_differing_tiers(now),
+        *_canaries(),
+        *_stopped_runs(),
+    ]
     return sorted(found, key=lambda alarm: alarm.kind)  # "bad" before "warning"
 
 
@@ -48,17 +57,18 @@ def _gateways(now: datetime) -> Iterator[Alarm]:
             yield Alarm(kind="bad", text=text, url=url)
         elif gateway.failures:
             text = ngettext(
-                "%(gateway)s: %(count)d failure in a row. %(error)s",
-                "%(gateway)s: %(count)d failures in a row. %(error)s",
+                "%(gateway)s: %(count)s failure in a row. %(error)s",
+                "%(gateway)s: %(count)s failures in a row. %(error)s",
                 gateway.failures,
-            ) % {"gateway": gateway, "count": gateway.failures, "error": gateway.last_error}
+            ) % {"gateway": gateway, "count": words.number_of(gateway.failures), "error": gateway.last_error}
             yield Alarm(kind="bad", text=text, url=url)
         elif (gateway.last_seen_at or gateway.created_at) < silent_from:
             since = words.duration_text(now - (gateway.last_seen_at or gateway.created_at))
             text = _("%(gateway)s: no answer for %(time)s. Do the workers run?") % {"gateway": gateway, "time": since}
             yield Alarm(kind="bad", text=text, url=url)
-        if gateway.held > FULL * gateway.capacity:
-            share = words.used_text(gateway.held, gateway.capacity)
+        taken = gateway.held + gateway.foreign_keys
+        if taken >= FULL * gateway.capacity:
+            share = words.used_text(taken, gateway.capacity)
             text = _("%(gateway)s: %(share)s gateway keys. Register another account or Region before it is full.") % {
                 "gateway": gateway,
                 "share": share,
@@ -66,14 +76,40 @@ def _gateways(now: datetime) -> Iterator[Alarm]:
             yield Alarm(kind="warning", text=text, url=url)
 
 
+def _stopped_runs() -> Iterator[Alarm]:
+    """Gateways whose last comparison would have deleted too much: nothing on them is repaired until somebody looks into it."""
+    runs = ReconcileRun.objects.filter(gateway=OuterRef("pk"), dry_run=False).order_by("-started_at")
+    last = Gateway.objects.annotate(last_run=Subquery(runs.values("pk")[:1])).values("last_run")
+    for run in ReconcileRun.objects.filter(pk__in=last).exclude(stopped="").select_related("gateway").order_by("gateway__name"):
+        text = _("%(gateway)s: drift is not repaired. %(reason)s") % {"gateway": run.gateway, "reason": run.stopped}
+        yield Alarm(kind="bad", text=text, url=change_url(run))
+
+
+def _stuck_drains() -> Iterator[Alarm]:
+    """Gateways that cannot be drained: a query for each that is."""
+    for gateway in Gateway.objects.exclude(draining_since=None).order_by("name"):
+        stuck = drain_of(gateway).stuck
+        if stuck:
+            text = ngettext(
+                "%(gateway)s is drained, and %(count)s pool key cannot leave: no other gateway that takes keys serves its tier.",
+                "%(gateway)s is drained, and %(count)s pool keys cannot leave: no other gateway that takes keys serves their tiers.",
+                stuck,
+            ) % {"gateway": gateway, "count": words.number_of(stuck)}
+            yield Alarm(kind="bad", text=text, url=change_url(gateway))
+
+
 def _waiting_for_a_person(now: datetime) -> Iterator[Alarm]:
     plans = pending_plans().filter(permanent=True).count()
     keys = GatewayKey.objects.pending(now).filter(permanent=True).count()
     if plans:
-        text = ngettext("%(count)d usage plan waits for a person.", "%(count)d usage plans wait for a person.", plans) % {"count": plans}
+        text = ngettext("%(count)s usage plan waits for a person.", "%(count)s usage plans wait for a person.", plans) % {
+            "count": words.number_of(plans)
+        }
         yield Alarm(kind="bad", text=text, url=reverse("admin:keys_gateway_changelist"))
     if keys:
-        text = ngettext("%(count)d gateway key waits for a person.", "%(count)d gateway keys wait for a person.", keys) % {"count": keys}
+        text = ngettext("%(count)s gateway key waits for a person.", "%(count)s gateway keys wait for a person.", keys) % {
+            "count": words.number_of(keys)
+        }
         yield Alarm(kind="bad", text=text, url=_keys_url("person"))
 
 
@@ -88,17 +124,17 @@ def _late(now: datetime) -> Iterator[Alarm]:
     late_plans = plans.filter(permanent=False, since__lt=late).aggregate(**found)
     if late_keys["count"]:
         text = ngettext(
-            "%(count)d gateway key pending for more than a minute, for %(age)s.",
-            "%(count)d gateway keys pending for more than a minute, the oldest for %(age)s.",
+            "%(count)s gateway key pending for more than a minute, for %(age)s.",
+            "%(count)s gateway keys pending for more than a minute, the oldest for %(age)s.",
             late_keys["count"],
-        ) % {"count": late_keys["count"], "age": words.duration_text(now - late_keys["oldest"])}
+        ) % {"count": words.number_of(late_keys["count"]), "age": words.duration_text(now - late_keys["oldest"])}
         yield Alarm(kind="warning", text=text, url=_keys_url("pending"))
     if late_plans["count"]:
         text = ngettext(
-            "%(count)d usage plan pending for more than a minute, for %(age)s.",
-            "%(count)d usage plans pending for more than a minute, the oldest for %(age)s.",
+            "%(count)s usage plan pending for more than a minute, for %(age)s.",
+            "%(count)s usage plans pending for more than a minute, the oldest for %(age)s.",
             late_plans["count"],
-        ) % {"count": late_plans["count"], "age": words.duration_text(now - late_plans["oldest"])}
+        ) % {"count": words.number_of(late_plans["count"]), "age": words.duration_text(now - late_plans["oldest"])}
         yield Alarm(kind="warning", text=text, url=reverse("admin:keys_gateway_changelist"))
 
 
@@ -111,6 +147,14 @@ def _differing_tiers(now: datetime) -> Iterator[Alarm]:
                 "differences": " ".join(state.differences),
             }
             yield Alarm(kind="bad", text=text, url=change_url(plan.tier))
+
+
+def _canaries() -> Iterator[Alarm]:
+    """Usage plans whose canary was not answered 200: what their tenants call may not be answered either."""
+    plans = UsagePlan.objects.filter(canary_failures__gt=0).select_related("tier", "gateway").order_by("gateway__name", "tier__name")
+    for plan in plans:
+        text = _("%(plan)s: calls are not answered. %(error)s") % {"plan": plan, "error": plan.canary_error}
+        yield Alarm(kind="bad", text=text, url=change_url(plan.gateway))
 
 
 def _keys_url(state: str) -> str:

@@ -1,6 +1,6 @@
 """API keys: what tenants bought. Staff look, find, and cut off; they never see a credential."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from django import forms
 from django.contrib import admin, messages
@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 from django.views.decorators.http import require_POST
 
-from keys import selectors, values
+from keys import selectors, values, words
 from keys.admin import cells
 from keys.admin.base import ReadOnlyAdmin, moment_column
 from keys.admin.gateway_key import REPLACE
@@ -25,6 +25,15 @@ from keys.models import ApiKey, GatewayKey, Status
 from keys.services import api_keys
 from keys.staff_selectors import api_keys_with_status, gateway_key_with_value, holders_of
 from tenants.audit import Actor
+
+if TYPE_CHECKING:
+    from django_stubs_ext import WithAnnotations
+
+
+class Renewal(TypedDict):
+    """What the list reads beside the row: as ``selectors.renewing`` says."""
+
+    renewing: bool
 
 
 class StatusFilter(admin.SimpleListFilter):
@@ -134,6 +143,7 @@ class ApiKeyAdmin(VerbAdmin[ApiKey], ReadOnlyAdmin[ApiKey]):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ApiKey]:
         keys = super().get_queryset(request).select_related("tenant", "tier", "gateway_key", "created_by")
+        keys = keys.annotate(renewing=selectors.renewing(timezone.now()))
         return keys.defer("gateway_key__value_encrypted", "gateway_key__value_sha256")
 
     def get_urls(self) -> list[URLPattern]:
@@ -153,7 +163,9 @@ class ApiKeyAdmin(VerbAdmin[ApiKey], ReadOnlyAdmin[ApiKey]):
             return HttpResponseRedirect(cells.change_url(found))
         known = values.has_valid_checksum(value)
         text = (
-            _("No gateway key has or had this value.") if known else _("This is no credential of ours: look for a typo or a missing end.")
+            _("No gateway key has or had this value.")
+            if known
+            else _("This is no credential of ours, nor of a key that was adopted: look for a typo or a missing end.")
         )
         self.message_user(request, text, messages.WARNING)
         return HttpResponseRedirect(reverse("admin:keys_apikey_changelist"))
@@ -170,8 +182,8 @@ class ApiKeyAdmin(VerbAdmin[ApiKey], ReadOnlyAdmin[ApiKey]):
         return cells.last_four(api_key.gateway_key.last_four)
 
     @admin.display(description=gettext_lazy("status"))
-    def status(self, api_key: ApiKey) -> SafeString:
-        return cells.api_key_status(api_key, timezone.now())
+    def status(self, api_key: "WithAnnotations[ApiKey, Renewal]") -> SafeString:
+        return cells.api_key_status(api_key, timezone.now(), renewing=api_key.renewing)
 
     bought = moment_column("created_at", gettext_lazy("bought"))
     disabled = moment_column("disabled_at", gettext_lazy("disabled"))
@@ -203,10 +215,10 @@ def _place_of(value: str) -> ApiKey | GatewayKey | None:
 def _pooled_text(api_key: ApiKey) -> str:
     others = ApiKey.objects.live().filter(gateway_key=api_key.gateway_key).exclude(pk=api_key.pk).count()
     shared = ngettext(
-        "Its credential is the value of a pool key that %(count)d other API key holds too.",
-        "Its credential is the value of a pool key that %(count)d other API keys hold too.",
+        "Its credential is the value of a pool key that %(count)s other API key holds too.",
+        "Its credential is the value of a pool key that %(count)s other API keys hold too.",
         others,
-    ) % {"count": others}
+    ) % {"count": words.number_of(others)}
     return " ".join(
         [
             shared if others else _("Its credential is the value of a pool key, which no other API key holds just now."),

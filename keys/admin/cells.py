@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from django.db import models
 from django.template.loader import render_to_string
 from django.urls import reverse
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
@@ -51,9 +51,9 @@ def right(text: str) -> SafeString:
     return format_html('<span class="number">{}</span>', text)
 
 
-def lines(first: str, second: str) -> SafeString:
-    """Two lines, the second one quieter and free to wrap; nothing of it when it is empty."""
-    return format_html('{}<span class="second">{}</span>', first, second) if second else format_html("{}", first)
+def lines(first: str, *more: str) -> SafeString:
+    """Lines, those after the first quieter and free to wrap; nothing of those that are empty."""
+    return format_html("{}{}", first, format_html_join("", '<span class="second">{}</span>', ((line,) for line in more if line)))
 
 
 def isolation_word(tier: Tier) -> str:
@@ -62,8 +62,9 @@ def isolation_word(tier: Tier) -> str:
 
 
 def percent(share: float) -> str:
-    """``33 %``."""
-    return _("%(share)d %%") % {"share": round(share * 100)}
+    """``33 %``; small ones to two digits that say something: ``4 %``, ``0.1 %``."""
+    shown = f"{share * 100:.0f}" if share >= 0.1 or share == 0 else f"{float(f'{share * 100:.2g}'):f}".rstrip("0").rstrip(".")
+    return _("%(share)s %%") % {"share": shown}
 
 
 def last_four(value: str) -> SafeString:
@@ -86,10 +87,12 @@ def role_word(gateway_key: GatewayKey) -> str:
     return str(KeyRole(gateway_key.role).label).partition(":")[0]
 
 
-def api_key_status(api_key: ApiKey, now: datetime) -> SafeString:
-    """Ready, preparing, disabled or revoked. Reads ``gateway_key``: select it with the row."""
-    shown = api_key.status(now)
-    return status(KEY_STATUS[shown], shown.label)
+def api_key_status(api_key: ApiKey, now: datetime, *, renewing: bool) -> SafeString:
+    """Ready, preparing, disabled or revoked; and whether a new credential is on its way. Reads ``gateway_key`` and ``tenant``: select them
+    with the row. ``renewing``: as ``selectors.renewing`` says."""
+    shown = api_key.status(now, renewing=renewing)
+    on_its_way = shown is Status.READY and not api_key.gateway_key.is_in_service(now)
+    return lines(status(KEY_STATUS[shown], shown.label), _("New credential on its way") if on_its_way else "")
 
 
 def sync_state(row: UsagePlan | GatewayKey, now: datetime) -> tuple[str, str]:

@@ -1,23 +1,30 @@
 """Gateways: how much room they have, who speaks to them, and what went wrong."""
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
-from django.utils.safestring import SafeString
+from django.utils.html import format_html_join
+from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, ngettext
 
 from keys import words
 from keys.admin import cells
+from keys.admin.adoption import ADOPT
 from keys.admin.base import IntentAdmin
+from keys.admin.comparing import COMPARE, RECONCILE, compare, repair
 from keys.admin.gateway_form import GatewayForm, StageInline
+from keys.admin.gateway_verbs import CHECK, DRAIN, MOVE_SILOED, UNDRAIN, drain_cell, rights_cell
 from keys.admin.plans import state_of
+from keys.admin.reconcile import outcome_cell, state_cell
 from keys.admin.verbs import Inputs, Verb, VerbAdmin
 from keys.models import Finding, Gateway
-from keys.services import gateways
+from keys.queues import backlogs_of, calls_since
+from keys.services import adoptions, gateways
 from keys.staff_selectors import gateways_with_facts, plans_to_compare
 from tenants.audit import Actor
 
@@ -28,14 +35,20 @@ if TYPE_CHECKING:
 
 RUNS_SHOWN = 10
 FINDINGS_SHOWN = 20
-OBSERVED = ["headroom", "pending_count", "lease", "answered", "breaker", "last_error_words", "reconciled", "usage_read"]
-
-
-def _reconcile(gateway: Gateway, _inputs: Inputs, actor: Actor) -> str:
-    gateways.request_reconcile(gateway=gateway, actor=actor)
-    return _("Everything on %(gateway)s is compared and repaired as soon as its worker gets to it; the run appears below.") % {
-        "gateway": gateway
-    }
+OBSERVED = [
+    "headroom",
+    "queue",
+    "pace_words",
+    "calls_today",
+    "lease",
+    "answered",
+    "breaker",
+    "last_error_words",
+    "reconciled",
+    "usage_read",
+    "rights",
+    "drain",
+]
 
 
 def _try_again(gateway: Gateway, _inputs: Inputs, actor: Actor) -> str:
@@ -43,17 +56,6 @@ def _try_again(gateway: Gateway, _inputs: Inputs, actor: Actor) -> str:
     return _("Rows of %(gateway)s that had failed are tried again now.") % {"gateway": gateway}
 
 
-RECONCILE: Verb[Gateway] = Verb(
-    slug="reconcile",
-    word=gettext_lazy("Reconcile now"),
-    act=_reconcile,
-    effect=lambda _gateway: [
-        _("All usage plans and keys are listed and compared with the database: about 40 calls for 10,000 keys."),
-        _("What is missing or differs is repaired. Keys that are not ours are never touched."),
-    ],
-    tone="",
-    asks=False,
-)
 TRY_AGAIN: Verb[Gateway] = Verb(
     slug="try-again",
     word=gettext_lazy("Try again"),
@@ -70,9 +72,9 @@ class GatewayAdmin(VerbAdmin[Gateway], IntentAdmin[Gateway]):
 
     form = GatewayForm
     inlines = [StageInline]
-    verbs = [RECONCILE, TRY_AGAIN]
-    refusals = (gateways.UnableToChangeGateway,)
-    actions = ["reconcile_now", "try_again_now"]
+    verbs = [COMPARE, RECONCILE, TRY_AGAIN, CHECK, ADOPT, DRAIN, MOVE_SILOED, UNDRAIN]
+    refusals = (gateways.UnableToChangeGateway, adoptions.UnableToAdopt)
+    actions = ["compare_now", "reconcile_now", "try_again_now"]
     list_display = ["name", "place", "headroom", "pending_count", "lease", "answered", "trouble", "accepts"]
     list_filter = ["accepts_keys", "region"]
     search_fields = ["name", "account_id", "region"]
@@ -91,12 +93,31 @@ class GatewayAdmin(VerbAdmin[Gateway], IntentAdmin[Gateway]):
     def pending_count(self, gateway: "WithAnnotations[Gateway, GatewayFacts]") -> SafeString:
         return cells.number(gateway.plans_pending + gateway.keys_pending)
 
+    @admin.display(description=gettext_lazy("waits"))
+    def queue(self, gateway: Gateway) -> str:
+        """What waits, and about how long that takes."""
+        now = timezone.now()
+        return backlogs_of([gateway], now)[gateway.pk].text
+
+    @admin.display(description=gettext_lazy("pace"))
+    def pace_words(self, gateway: Gateway) -> SafeString:
+        if gateway.pace >= 1.0:
+            return cells.status("good", _("All that AWS allows"))
+        share = _("%(share)d %% of what AWS allows, after answers of 429") % {"share": round(gateway.pace * 100)}
+        return cells.status("warning", share)
+
+    @admin.display(description=gettext_lazy("calls in 24 hours"))
+    def calls_today(self, gateway: Gateway) -> SafeString:
+        """By operation, the most frequent first."""
+        counts = calls_since(gateway, timezone.now() - timedelta(hours=24))
+        return format_html_join(mark_safe("<br>"), "{}", ((each.text,) for each in counts)) or SafeString(cells.DASH)
+
     @admin.display(description=gettext_lazy("lease"), ordering="lease_expires_at")
     def lease(self, gateway: Gateway) -> SafeString:
         if not gateway.lease_owner or gateway.lease_expires_at is None or gateway.lease_expires_at <= timezone.now():
             return cells.status("off", _("Nobody"))
         left = words.duration_text(gateway.lease_expires_at - timezone.now())
-        return cells.status("good", _("%(holder)s for %(left)s") % {"holder": gateway.lease_owner, "left": left})
+        return cells.lines(cells.status("good", gateway.lease_owner), _("for %(left)s") % {"left": left})
 
     @admin.display(description=gettext_lazy("last answer"), ordering="last_seen_at")
     def answered(self, gateway: Gateway) -> SafeString:
@@ -108,7 +129,8 @@ class GatewayAdmin(VerbAdmin[Gateway], IntentAdmin[Gateway]):
         if gateway.resume_at is not None and gateway.resume_at > now:
             return cells.status("bad", _("Open for %(left)s") % {"left": words.duration_text(gateway.resume_at - now)})
         if gateway.failures:
-            return cells.status("warning", _("Closed, %(count)d failures in a row") % {"count": gateway.failures})
+            text = ngettext("Closed, %(count)s failure", "Closed, %(count)s failures in a row", gateway.failures)
+            return cells.status("warning", text % {"count": words.number_of(gateway.failures)})
         return cells.status("good", _("Closed"))
 
     @admin.display(description=gettext_lazy("circuit breaker, last error"), ordering="last_error_at")
@@ -121,6 +143,8 @@ class GatewayAdmin(VerbAdmin[Gateway], IntentAdmin[Gateway]):
 
     @admin.display(description=gettext_lazy("new keys"), ordering="accepts_keys")
     def accepts(self, gateway: Gateway) -> SafeString:
+        if gateway.draining_since is not None:
+            return cells.status("warning", _("Drained"))
         return cells.status("good", _("Accepts")) if gateway.accepts_keys else cells.status("off", _("Refuses"))
 
     @admin.display(description=gettext_lazy("last error"))
@@ -132,10 +156,15 @@ class GatewayAdmin(VerbAdmin[Gateway], IntentAdmin[Gateway]):
 
     # --- Actions on several
 
-    @admin.action(description=gettext_lazy("Reconcile now"), permissions=["change"])
+    @admin.action(description=gettext_lazy("Compare only"), permissions=["change"])
+    def compare_now(self, request: HttpRequest, queryset: QuerySet[Gateway]) -> None:
+        for gateway in queryset:
+            self.message_user(request, compare(gateway, {}, Actor.of(request)))
+
+    @admin.action(description=gettext_lazy("Compare and repair"), permissions=["change"])
     def reconcile_now(self, request: HttpRequest, queryset: QuerySet[Gateway]) -> None:
         for gateway in queryset:
-            self.message_user(request, _reconcile(gateway, {}, Actor.of(request)))
+            self.message_user(request, repair(gateway, {}, Actor.of(request)))
 
     @admin.action(description=gettext_lazy("Try again"), permissions=["change"])
     def try_again_now(self, request: HttpRequest, queryset: QuerySet[Gateway]) -> None:
@@ -145,11 +174,11 @@ class GatewayAdmin(VerbAdmin[Gateway], IntentAdmin[Gateway]):
     # --- The form
 
     def get_fieldsets(self, request: HttpRequest, obj: Gateway | None = None) -> Any:
-        place = (_("Where"), {"fields": ["name", "account_id", "region"]})
+        place = (_("Where"), {"fields": ["name", "account_id", "region", "role_arn", "external_id"]})
         if obj is None:
             limits = ["capacity", "propagation_seconds"]
             return [place, (_("Limits"), {"fields": limits, "description": _("Saving sends nothing to AWS.")})]
-        limits = ["capacity", "propagation_seconds", "accepts_keys"]
+        limits = ["capacity", "propagation_seconds", "accepts_keys", "uses_imports"]
         return [
             (_("What the workers see"), {"fields": OBSERVED}),
             place,
@@ -164,6 +193,14 @@ class GatewayAdmin(VerbAdmin[Gateway], IntentAdmin[Gateway]):
         if gateway.reconcile_requested_at and gateway.reconcile_requested_at > (gateway.last_reconciled_at or gateway.created_at):
             return cells.status("waiting", _("Asked for, not done yet"))
         return cells.moment(gateway.last_reconciled_at, _("never"))
+
+    @admin.display(description=gettext_lazy("workers' rights"))
+    def rights(self, gateway: Gateway) -> SafeString:
+        return rights_cell(gateway)
+
+    @admin.display(description=gettext_lazy("drain"))
+    def drain(self, gateway: Gateway) -> SafeString:
+        return drain_cell(gateway)
 
     @admin.display(description=gettext_lazy("usage read"))
     def usage_read(self, gateway: Gateway) -> SafeString:
@@ -196,7 +233,8 @@ class GatewayAdmin(VerbAdmin[Gateway], IntentAdmin[Gateway]):
         if gateway is not None:
             now = timezone.now()
             context["plan_states"] = [state_of(plan, now) for plan in plans_to_compare().filter(gateway=gateway.pk)]
-            runs = gateway.reconcile_runs.annotate(found=Count("findings")).order_by("-started_at")
-            context["runs"] = runs[:RUNS_SHOWN]
-            context["findings"] = Finding.objects.filter(gateway=gateway.pk).order_by("-found_at")[:FINDINGS_SHOWN]
+            runs = gateway.reconcile_runs.annotate(found=Count("findings")).order_by("-started_at")[:RUNS_SHOWN]
+            context["runs"] = [(run, outcome_cell(run, run.found)) for run in runs]
+            findings = Finding.objects.filter(gateway=gateway.pk).order_by("-found_at")[:FINDINGS_SHOWN]
+            context["findings"] = [(finding, state_cell(finding)) for finding in findings]
         return super().render_change_form(request, context, *args, **kwargs)

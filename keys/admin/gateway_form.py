@@ -16,11 +16,24 @@ class GatewayForm(IntentForm[Gateway]):
 
     class Meta:
         model = Gateway
-        fields = ["name", "account_id", "region", "capacity", "propagation_seconds", "accepts_keys"]
+        fields = [
+            "name",
+            "account_id",
+            "region",
+            "role_arn",
+            "external_id",
+            "capacity",
+            "propagation_seconds",
+            "accepts_keys",
+            "uses_imports",
+        ]
         help_texts = {
             "name": gettext_lazy("How staff call it."),
             "account_id": gettext_lazy("12 digits. Chosen for good."),
             "region": gettext_lazy("As us-east-1. Chosen for good."),
+            "role_arn": gettext_lazy(
+                "As arn:aws:iam::123456789012:role/tollgate, of the same account. Empty: the workers' own credentials."
+            ),
             "accepts_keys": gettext_lazy("Untick to make no new keys here; the keys it holds go on working."),
         }
 
@@ -55,6 +68,7 @@ class StageInline(TabularInline[Stage, Gateway]):
 
     model = Stage
     form = StageForm
+    template = "admin/keys/gateway/stages.html"
     extra = 1
     can_delete = False
     verbose_name_plural = gettext_lazy("stages: where tenants call")

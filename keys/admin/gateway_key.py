@@ -12,7 +12,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from keys import selectors
+from keys import selectors, words
 from keys.admin import cells
 from keys.admin.base import ReadOnlyAdmin, moment_column
 from keys.admin.verbs import Inputs, Verb, VerbAdmin
@@ -79,11 +79,11 @@ def _replace_effect(gateway_key: GatewayKey) -> list[str]:
     holders = ApiKey.objects.filter(gateway_key=gateway_key, slot__isnull=False).count()
     held = (
         ngettext(
-            "%(count)d API key stands on this pool key. It gets a new credential at once.",
-            "%(count)d API keys stand on this pool key. They all get the same new credential at once.",
+            "%(count)s API key stands on this pool key. It gets a new credential at once.",
+            "%(count)s API keys stand on this pool key. They all get the same new credential at once.",
             holders,
         )
-        % {"count": holders}
+        % {"count": words.number_of(holders)}
         if holders
         else _("No API key stands on this pool key just now.")
     )
@@ -101,8 +101,8 @@ def former_text(gateway_key: GatewayKey) -> str:
     former = selectors.former_holders(gateway_key)
     if not former:
         return _("No former tenant knows this value.")
-    return ngettext("%(count)d former tenant still knows this value.", "%(count)d former tenants still know this value.", former) % {
-        "count": former
+    return ngettext("%(count)s former tenant still knows this value.", "%(count)s former tenants still know this value.", former) % {
+        "count": words.number_of(former)
     }
 
 
@@ -192,8 +192,9 @@ class GatewayKeyAdmin(VerbAdmin[GatewayKey], ReadOnlyAdmin[GatewayKey]):
         if gateway_key is not None:
             now = timezone.now()
             api_keys = ApiKey.objects.live().filter(credentials__gateway_key=gateway_key).distinct()
-            shown = api_keys.select_related("tenant", "tier", "gateway_key").order_by("-created_at")[:API_KEYS_SHOWN]
-            context["api_keys"] = [(api_key, cells.api_key_status(api_key, now)) for api_key in shown]
+            shown = list(api_keys.select_related("tenant", "tier", "gateway_key").order_by("-created_at")[:API_KEYS_SHOWN])
+            renewing = selectors.renewing_among(shown, now)
+            context["api_keys"] = [(each, cells.api_key_status(each, now, renewing=each.pk in renewing)) for each in shown]
             context["api_keys_left_out"] = max(0, api_keys.count() - API_KEYS_SHOWN)
             context["former"] = former_text(gateway_key) if gateway_key.role == KeyRole.POOL else ""
             context["former_count"] = selectors.former_holders(gateway_key)

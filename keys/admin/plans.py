@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
+from keys import words
 from keys.admin import cells
 from keys.models import UsagePlan
 from keys.staff_selectors import differences_of
@@ -23,6 +25,16 @@ class PlanState:
     word: str
     differences: list[str]
     agrees: bool | None
+
+    @property
+    def canary(self) -> tuple[str, str]:
+        """How the plan's canary was answered last, as (kind, word)."""
+        if self.plan.canary_checked_at is None:
+            return "off", _("Not called yet")
+        if not self.plan.canary_failures:
+            return "good", _("Answered")
+        text = ngettext("%(count)s failure", "%(count)s failures in a row", self.plan.canary_failures)
+        return "bad", text % {"count": words.number_of(self.plan.canary_failures)}
 
 
 def state_of(plan: UsagePlan, now: datetime) -> PlanState:

@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from django.contrib import admin
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest
+from django.urls import reverse
 from django.utils.html import format_html
+from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -13,17 +15,39 @@ from django.utils.translation import gettext_lazy
 from keys import words
 from keys.admin import cells
 from keys.admin.base import ReadOnlyAdmin, moment_column
-from keys.models import Finding, FindingKind, ReconcileRun
-from keys.staff_selectors import findings_in_state
+from keys.models import Finding, FindingKind, FindingState, ReconcileRun
+from keys.staff_selectors import RUN_OUTCOMES, findings_in_state, outcome_of, runs_with_outcome
 
 if TYPE_CHECKING:
     from django_stubs_ext import WithAnnotations
+
+
+STATE_TONES = {
+    FindingState.OPEN: "waiting",
+    FindingState.REPAIRING: "waiting",
+    FindingState.QUARANTINE: "warning",
+    FindingState.RESOLVED: "good",
+}
+OUTCOME_TONES = {"clean": "good", "drift": "warning", "stopped": "bad", "failed": "bad", "running": "waiting"}
 
 
 class RunFacts(TypedDict):
     """What the list reads beside the row."""
 
     found: int
+
+
+def outcome_cell(run: ReconcileRun, findings: int) -> SafeString:
+    """How a run with so many findings ended, as a dot and a word."""
+    outcome = outcome_of(run, findings)
+    return cells.status(OUTCOME_TONES[outcome], RUN_OUTCOMES[outcome])
+
+
+def state_cell(finding: Finding) -> SafeString:
+    """What has become of a finding, and why its repair failed."""
+    word = _("Repaired") if finding.state is FindingState.RESOLVED and finding.row_id else str(finding.state.label)
+    tone = "bad" if finding.state is FindingState.OPEN and finding.trouble else STATE_TONES[finding.state]
+    return cells.lines(cells.status(tone, word), finding.trouble)
 
 
 class OutcomeFilter(admin.SimpleListFilter):
@@ -33,16 +57,23 @@ class OutcomeFilter(admin.SimpleListFilter):
     parameter_name = "outcome"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("clean", _("In step")), ("drift", _("Drift found")), ("failed", _("Failed")), ("running", _("Running"))]
+        return [(outcome, str(word)) for outcome, word in RUN_OUTCOMES.items()]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[ReconcileRun]) -> QuerySet[ReconcileRun]:
-        ended = queryset.filter(ended_at__isnull=False, error="")
-        return {
-            "clean": ended.filter(findings=None),
-            "drift": ended.filter(pk__in=Finding.objects.values("run")),
-            "failed": queryset.exclude(error=""),
-            "running": queryset.filter(ended_at=None),
-        }.get(self.value() or "", queryset)
+        return runs_with_outcome(queryset, self.value() or "")
+
+
+class PurposeFilter(admin.SimpleListFilter):
+    """Whether a run was to repair what it found."""
+
+    title = gettext_lazy("purpose")
+    parameter_name = "purpose"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("repair", _("Compare and repair")), ("compare", _("Compare only"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[ReconcileRun]) -> QuerySet[ReconcileRun]:
+        return queryset.filter(dry_run=self.value() == "compare") if self.value() else queryset
 
 
 class RepairFilter(admin.SimpleListFilter):
@@ -52,7 +83,7 @@ class RepairFilter(admin.SimpleListFilter):
     parameter_name = "state"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("open", _("Open")), ("quarantine", _("In quarantine")), ("resolved", _("Resolved"))]
+        return [(state.value, str(state.label)) for state in FindingState]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Finding]) -> QuerySet[Finding]:
         return findings_in_state(queryset, self.value() or "")
@@ -62,10 +93,16 @@ class RepairFilter(admin.SimpleListFilter):
 class ReconcileRunAdmin(ReadOnlyAdmin[ReconcileRun]):
     """One row a comparison, newest first."""
 
-    list_display = ["started", "gateway", "outcome", "listed_plans_count", "listed_keys_count", "found_count", "took", "error"]
-    list_filter = ["gateway", OutcomeFilter]
+    list_display = [
+        "started", "gateway", "outcome", "purpose", "listed_plans_count", "listed_keys_count", "found_count", "calls_count", "took",
+        "trouble",
+    ]  # fmt: skip
+    list_filter = ["gateway", OutcomeFilter, PurposeFilter]
     ordering = ["-started_at"]
-    fields = ["gateway", "outcome", "started", "ended", "took", "plans_listed", "keys_listed", "found_count", "error"]
+    fields = [
+        "gateway", "outcome", "purpose", "started", "ended", "took", "listed_plans_count", "listed_keys_count", "calls_count",
+        "findings_link", "stopped", "error",
+    ]  # fmt: skip
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ReconcileRun]:
         return super().get_queryset(request).select_related("gateway").annotate(found=Count("findings"))
@@ -75,11 +112,24 @@ class ReconcileRunAdmin(ReadOnlyAdmin[ReconcileRun]):
 
     @admin.display(description=gettext_lazy("outcome"))
     def outcome(self, run: "WithAnnotations[ReconcileRun, RunFacts]") -> SafeString:
-        if run.error:
-            return cells.status("bad", _("Failed"))
-        if run.ended_at is None:
-            return cells.status("waiting", _("Running"))
-        return cells.status("warning", _("Drift found")) if run.found else cells.status("good", _("In step"))
+        return outcome_cell(run, run.found)
+
+    @admin.display(description=gettext_lazy("purpose"), ordering="dry_run")
+    def purpose(self, run: ReconcileRun) -> str:
+        return _("Compare only") if run.dry_run else _("Compare and repair")
+
+    @admin.display(description=gettext_lazy("what went wrong"))
+    def trouble(self, run: ReconcileRun) -> str:
+        return run.error or run.stopped or cells.DASH
+
+    @admin.display(description=gettext_lazy("findings"))
+    def findings_link(self, run: "WithAnnotations[ReconcileRun, RunFacts]") -> SafeString:
+        url = f"{reverse('admin:keys_finding_changelist')}?{urlencode({'run__id__exact': run.pk})}"
+        return format_html('<a href="{}">{}</a>', url, words.number_of(run.found)) if run.found else cells.number(0)
+
+    @admin.display(description=gettext_lazy("calls"), ordering="calls")
+    def calls_count(self, run: ReconcileRun) -> SafeString:
+        return cells.number(run.calls)
 
     @admin.display(description=gettext_lazy("plans"), ordering="plans_listed")
     def listed_plans_count(self, run: ReconcileRun) -> SafeString:
@@ -91,7 +141,7 @@ class ReconcileRunAdmin(ReadOnlyAdmin[ReconcileRun]):
 
     @admin.display(description=gettext_lazy("findings"), ordering="found")
     def found_count(self, run: "WithAnnotations[ReconcileRun, RunFacts]") -> SafeString:
-        return cells.number(run.found)
+        return cells.right(self.findings_link(run))
 
     @admin.display(description=gettext_lazy("took"))
     def took(self, run: ReconcileRun) -> SafeString:
@@ -102,12 +152,13 @@ class ReconcileRunAdmin(ReadOnlyAdmin[ReconcileRun]):
 class FindingAdmin(ReadOnlyAdmin[Finding]):
     """One row a difference, newest first."""
 
-    list_display = ["found", "gateway", "shown_kind", "subject", "label", "detail", "action", "state"]
+    list_display = ["found", "gateway", "shown_kind", "state", "label", "change", "action"]
     list_filter = ["kind", "subject", "gateway", RepairFilter]
     search_fields = ["label", "remote_id"]
     ordering = ["-found_at"]
     fields = [
-        "gateway", "found_by", "kind", "subject", "label", "remote_id", "detail", "action", "state", "found", "quarantined", "resolved",
+        "gateway", "found_by", "kind", "subject", "label", "remote_id", "before", "after", "action", "state", "found", "quarantined",
+        "resolved",
     ]  # fmt: skip
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Finding]:
@@ -122,12 +173,19 @@ class FindingAdmin(ReadOnlyAdmin[Finding]):
         text = _("the run of %(time)s UTC") % {"time": f"{finding.run.started_at:%Y-%m-%d %H:%M}"}
         return format_html('<a href="{}">{}</a>', cells.change_url(finding.run), text)
 
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        """The findings of one run: its page links here."""
+        return lookup == "run__id__exact" or super().lookup_allowed(lookup, value, request)
+
+    @admin.display(description=gettext_lazy("difference"))
+    def change(self, finding: Finding) -> SafeString:
+        after = _("shall be: %(after)s") % {"after": finding.after} if finding.after else ""
+        return cells.lines(finding.before or finding.detail, after)
+
     @admin.display(description=gettext_lazy("kind"), ordering="kind")
-    def shown_kind(self, finding: Finding) -> str:
-        return FindingKind(finding.kind).name.capitalize()
+    def shown_kind(self, finding: Finding) -> SafeString:
+        return cells.lines(FindingKind(finding.kind).name.replace("_", " ").capitalize(), finding.subject)
 
     @admin.display(description=gettext_lazy("state"), ordering="resolved_at")
     def state(self, finding: Finding) -> SafeString:
-        if finding.resolved_at is not None:
-            return cells.status("good", _("Resolved"))
-        return cells.status("warning", _("In quarantine")) if finding.quarantined_at else cells.status("waiting", _("Open"))
+        return state_cell(finding)

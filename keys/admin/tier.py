@@ -1,5 +1,6 @@
 """Tiers: what is sold, and whether it is provisioned so."""
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -17,17 +18,21 @@ from keys.admin import cells
 from keys.admin.base import IntentAdmin
 from keys.admin.plans import state_of, summary
 from keys.admin.tier_form import TierForm
+from keys.admin.tier_plan import PlanAdmin
 from keys.admin.verbs import Inputs, Verb, VerbAdmin
 from keys.models import GatewayKey, KeyRole, Tier
+from keys.moving import MOVE_GRACE
+from keys.queues import about_text
+from keys.sales import Sales, sales_of, tiers_with_facts
 from keys.services import catalog, pools
 from keys.services.catalog import LIMITS, OFFER
-from keys.staff_selectors import largest_share, pending_plans, plans_to_compare, tiers_with_facts
+from keys.staff_selectors import pending_plans, plans_to_compare
 from tenants.audit import Actor
 
 if TYPE_CHECKING:
     from django_stubs_ext import WithAnnotations
 
-    from keys.staff_selectors import TierFacts
+    from keys.sales import TierFacts
 
 POOL_KEYS_SHOWN = 100
 
@@ -85,6 +90,58 @@ def _reopen_effect(tier: Tier) -> list[str]:
     return effect
 
 
+def _rebalance(tier: Tier, _inputs: Inputs, actor: Actor) -> str:
+    moved = pools.rebalance_pool(tier=tier, actor=actor)
+    return ngettext(
+        "%(count)s API key was moved; its tenant finds the new credential on its page.",
+        "%(count)s API keys were moved; their tenants find the new credential on their pages.",
+        moved,
+    ) % {"count": words.number_of(moved)}
+
+
+def _rebalance_effect(tier: Tier) -> list[str]:
+    if not tier.is_pooled:
+        return [_("The %(tier)s tier has no pool.") % {"tier": tier}]
+    preview = pools.preview_rebalance(tier)
+    if not preview.moved:
+        return [_("The pool is level already: nobody moves.")]
+    loads = _("A gateway key carries %(low)s to %(high)s API keys now, and %(then_low)s to %(then_high)s then.") % {
+        "low": words.number_of(preview.emptiest_before),
+        "high": words.number_of(preview.fullest_before),
+        "then_low": words.number_of(preview.emptiest),
+        "then_high": words.number_of(preview.fullest),
+    }
+    effect = [loads, *_move_effect(preview)]
+    if preview.fullest - preview.emptiest > 1:
+        effect.append(_("That is as many as move at one time; do it again until the pool is level."))
+    return effect
+
+
+def _move_effect(preview: pools.Preview) -> list[str]:
+    """What moving means, in sentences."""
+    if not preview.moved:
+        return []
+    moved = ngettext(
+        "%(count)s API key moves to another gateway key and gets a new credential.",
+        "%(count)s API keys move to another gateway key and get a new credential.",
+        preview.moved,
+    ) % {"count": words.number_of(preview.moved)}
+    kept = _("The old credential works for %(days)d more days; tell the tenants.") % {"days": MOVE_GRACE.days}
+    url = ngettext(
+        "%(count)s of them gets another URL too, because its new gateway key is on another gateway.",
+        "%(count)s of them get another URL too, because their new gateway keys are on another gateway.",
+        preview.new_url,
+    ) % {"count": words.number_of(preview.new_url)}
+    return [moved, kept, url] if preview.new_url else [moved, kept]
+
+
+REBALANCE: Verb[Tier] = Verb(
+    slug="rebalance",
+    word=gettext_lazy("Level this pool"),
+    act=_rebalance,
+    effect=_rebalance_effect,
+    offered=lambda tier: tier.is_pooled and pools.preview_rebalance(tier).moved > 0,
+)
 RETIRE: Verb[Tier] = Verb(
     slug="retire",
     word=gettext_lazy("Retire this tier"),
@@ -103,11 +160,11 @@ REOPEN: Verb[Tier] = Verb(
 
 
 @admin.register(Tier)
-class TierAdmin(VerbAdmin[Tier], IntentAdmin[Tier]):
+class TierAdmin(PlanAdmin, VerbAdmin[Tier], IntentAdmin[Tier]):
     """The catalogue. A change of limits is shown gateway by gateway before it is made."""
 
     form = TierForm
-    verbs = [RETIRE, REOPEN]
+    verbs = [REBALANCE, RETIRE, REOPEN]
     refusals = (catalog.UnableToChangeTier, pools.UnableToChangePool)
     list_display = [
         "name",
@@ -141,20 +198,22 @@ class TierAdmin(VerbAdmin[Tier], IntentAdmin[Tier]):
     def limits(self, tier: Tier) -> str:
         return words.limits_text(tier)
 
-    @admin.display(description=gettext_lazy("API keys sold"), ordering="sold")
+    @admin.display(description=gettext_lazy("API keys sold"), ordering="counted")
     def sold_count(self, tier: "WithAnnotations[Tier, TierFacts]") -> SafeString:
-        return cells.number(tier.sold)
+        sales = _sales(tier)
+        return cells.right(words.number_of(sales.sold) if sales.exact else _about(sales.sold))
 
     @admin.display(description=gettext_lazy("load a pool key"))
     def load_range(self, tier: "WithAnnotations[Tier, TierFacts]") -> SafeString:
-        low, high = tier.load_min, tier.load_max
+        sales = _sales(tier)
+        low, high = sales.load_min, sales.load_max
         if low is None or high is None:
             return cells.right(cells.DASH)
         return cells.right(words.number_of(low) if low == high else f"{words.number_of(low)} - {words.number_of(high)}")
 
     @admin.display(description=gettext_lazy("blast radius"))
     def blast_radius_count(self, tier: "WithAnnotations[Tier, TierFacts]") -> SafeString:
-        share = largest_share(tier)
+        share = _sales(tier).largest_share
         return cells.right(cells.DASH if share is None else cells.percent(share))
 
     @admin.display(description=gettext_lazy("provisioned"))
@@ -230,14 +289,26 @@ class TierAdmin(VerbAdmin[Tier], IntentAdmin[Tier]):
             before=words.limits_text(stored) if limits else "",
             after=words.limits_text(preview.tier),
             gateways=selectors.preview_limits(stored, timezone.now()) if limits else [],
-            moved=_moved(stored, preview.size) if "pool_size" in preview.changed else None,
-            days=pools.MOVE_GRACE.days,
+            resize=_resize_effect(stored, preview.size) if preview.size and "pool_size" in preview.changed else [],
             others=sorted(str(TierForm.base_fields[field].label) for field in others),
             inputs=[
                 (name, value) for name, values in request.POST.lists() if name not in {"csrfmiddlewaretoken", "_save"} for value in values
             ],
         )
         return TemplateResponse(request, "admin/keys/tier/preview.html", context)
+
+
+def _sales(tier: "WithAnnotations[Tier, TierFacts]") -> Sales:
+    """Once a row, though several columns ask."""
+    found: Sales | None = tier.__dict__.get("sales")
+    if found is None:
+        found = tier.__dict__["sales"] = sales_of(tier)
+    return found
+
+
+def _about(estimate: int) -> str:
+    """To two digits that say something."""
+    return _("about %(count)s") % {"count": words.number_of(round(estimate, 2 - len(str(estimate))))}
 
 
 def _keys_field(tier: Tier) -> str:
@@ -250,9 +321,13 @@ def _needs_preview(tier: Tier, changed: Iterable[str], size: int | None) -> bool
     return shrinks or bool(changed.intersection(LIMITS))
 
 
-def _moved(tier: Tier, size: int | None) -> int:
-    """API keys that a pool of ``size`` keys would move to another key."""
-    return sum(load for key, load in selectors.pool_loads(tier) if size is not None and (key.position or 0) >= size)
+def _resize_effect(tier: Tier, size: int) -> list[str]:
+    preview = pools.preview_resize(tier, size)
+    sizes = _("The pool has %(before)s gateway keys now, and %(after)s then.") % {
+        "before": words.number_of(tier.pool.size),
+        "after": words.number_of(size),
+    }
+    return [sizes, *_move_effect(preview)]
 
 
 def _limits_help(tier: Tier | None) -> str:
@@ -260,10 +335,14 @@ def _limits_help(tier: Tier | None) -> str:
         return _("Saving makes one usage plan with these limits on each gateway of the chosen stages.")
     previews = selectors.preview_limits(tier, timezone.now())
     return ngettext(
-        "Saving changes the usage plan on %(count)d gateway; takes about %(seconds)d s. You see it all before it is done.",
-        "Saving changes the usage plan on %(count)d gateways; takes about %(seconds)d s. You see it all before it is done.",
+        "Saving changes the usage plan on %(count)s gateway; takes %(time)s. You see it all before it is done.",
+        "Saving changes the usage plans on %(count)s gateways; takes %(time)s. You see it all before it is done.",
         len(previews),
-    ) % {"count": len(previews), "seconds": sum(preview.seconds for preview in previews)}
+    ) % {"count": words.number_of(len(previews)), "time": _how_long(previews)}
+
+
+def _how_long(previews: Iterable[selectors.PlanPreview]) -> str:
+    return about_text(sum(preview.seconds for preview in previews))
 
 
 def _isolation_help(tier: Tier | None) -> str:
@@ -273,17 +352,16 @@ def _isolation_help(tier: Tier | None) -> str:
         return _(
             "A larger pool makes keys at API Gateway and moves nobody. A smaller one moves the tenants of the leaving keys; "
             "their old credential works for %(days)d more days."
-        ) % {"days": pools.MOVE_GRACE.days}
+        ) % {"days": MOVE_GRACE.days}
     return _("More spares are made at API Gateway at once, on each gateway. Fewer: those there are get used up by purchases.")
 
 
 def _on_the_way(count: int, tier: Tier) -> str:
-    seconds = sum(preview.seconds for preview in selectors.preview_limits(tier, timezone.now()))
     return ngettext(
-        "Its usage plan on %(count)d gateway is being changed; takes about %(seconds)d s.",
-        "Its usage plans on %(count)d gateways are being changed; takes about %(seconds)d s.",
+        "Its usage plan on %(count)s gateway is being changed; takes %(time)s.",
+        "Its usage plans on %(count)s gateways are being changed; takes %(time)s.",
         count,
-    ) % {"count": count, "seconds": seconds}
+    ) % {"count": words.number_of(count), "time": _how_long(selectors.preview_limits(tier, timezone.now()))}
 
 
 def _loads(tier: Tier) -> dict[str, Any]:
@@ -295,8 +373,13 @@ def _loads(tier: Tier) -> dict[str, Any]:
     total = sum(load for _key, load in loads)
     fullest = max((load for _key, load in loads), default=0)
     shown = sorted(loads, key=lambda pair: (-pair[1], pair[0].position))[:POOL_KEYS_SHOWN]
+    histogram = Counter(load for _key, load in loads)
+    most = max(histogram.values(), default=0)
     return {
         "sold": sold,
+        "pool": tier.pool,
+        "free_slots": tier.pool.free_slots.count(),
+        "histogram": [{"load": load, "keys": keys, "share": round(keys * 100 / most)} for load, keys in sorted(histogram.items())],
         "loads": [{"key": key, "load": load, "share": round(load * 100 / fullest) if fullest else 0} for key, load in shown],
         "loads_left_out": len(loads) - len(shown),
         "blast_radius": cells.percent(fullest / total) if total else cells.DASH,

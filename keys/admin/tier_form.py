@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy
 
 from keys.admin.base import IntentForm
 from keys.models import Isolation, Stage, Tier
-from keys.services.pools import LARGEST_POOL
+from keys.models.pool import LARGEST_POOL
 
 if TYPE_CHECKING:
     StagesField = forms.ModelMultipleChoiceField[Stage]

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.django_db
 MODELS = [ApiKey, Finding, Gateway, GatewayKey, ReconcileRun, Tier]
 VERBS = {
     ApiKey: ["disable", "enable", "revoke"],
-    Gateway: ["reconcile", "try-again"],
+    Gateway: ["compare", "reconcile", "try-again"],
     GatewayKey: ["replace"],
     Tier: ["retire", "reopen"],
 }

@@ -6,7 +6,9 @@ from django.utils import timezone
 from pytest_django.fixtures import DjangoAssertNumQueries
 
 from keys.admin.alarms import alarms
-from keys.models import Gateway, GatewayKey, UsagePlan
+from keys.models import Gateway, GatewayKey, ReconcileRun, UsagePlan
+from keys.services import draining
+from tenants.audit import SYSTEM
 from tests.support.factories import bring_into_service, make_gateway, make_stage, make_tier
 
 pytestmark = pytest.mark.django_db
@@ -127,9 +129,38 @@ def test_alarms_take_the_same_queries_for_any_rows(django_assert_num_queries: Dj
         make_tier(stage=make_stage(make_gateway()), pool_size=2)
     UsagePlan.objects.update(observed={"rate": "1"}, synced_revision=1)
 
-    with django_assert_num_queries(7):
+    with django_assert_num_queries(10):
         assert len(texts()) == rows
+
+
+def test_usage_plan_whose_canary_is_not_answered_is_told(staff: Client, in_step: Gateway) -> None:
+    UsagePlan.objects.update(canary_checked_at=timezone.now(), canary_failures=2, canary_status=403, canary_error="It answered 403.")
+
+    assert texts() == [f"Basic on {in_step}: calls are not answered. It answered 403."]
+    page = staff.get(f"/staff/keys/gateway/{in_step.pk}/change/").content.decode()
+    assert "2 failures in a row" in page
+    assert "It answered 403." in page
+
+
+def test_comparison_that_was_stopped_is_told_until_one_goes_through(in_step: Gateway) -> None:
+    now = timezone.now()
+    ReconcileRun.objects.create(gateway=in_step, started_at=now - timedelta(hours=1), ended_at=now, stopped="214 keys would have gone.")
+    ReconcileRun.objects.create(gateway=in_step, started_at=now - timedelta(minutes=1), ended_at=now, dry_run=True)
+
+    [alarm] = alarms(now)
+    assert (alarm.kind, "drift is not repaired. 214 keys" in alarm.text) == ("bad", True)
+
+    ReconcileRun.objects.create(gateway=in_step, started_at=now, ended_at=now)
+    assert alarms(now) == []
 
 
 def test_index_shows_the_latest_changes(staff: Client, in_step: Gateway) -> None:
     assert "tier.created" in staff.get(INDEX).content.decode()
+
+
+def test_drain_that_cannot_end_is_an_alarm(in_step: Gateway) -> None:
+    assert texts() == []
+
+    draining.drain(gateway=in_step, actor=SYSTEM)
+
+    assert "10 pool keys cannot leave" in " ".join(texts())

@@ -6,10 +6,10 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django.fixtures import DjangoAssertNumQueries
 
-from keys.models import Finding, Gateway, GatewayKey, ReconcileRun, Stage, UsagePlan
+from keys.models import CallCount, Finding, Gateway, GatewayKey, ReconcileRun, Stage, UsagePlan
 from tenants.models import AuditEvent
 from tests.keys.admin.conftest import messages_of
-from tests.support.factories import bring_into_service, make_gateway, make_stage, make_tier
+from tests.support.factories import bring_into_service, buy, make_gateway, make_stage, make_tenant, make_tier
 
 pytestmark = pytest.mark.django_db
 
@@ -43,7 +43,13 @@ def inputs_of(gateway: Gateway, *rows: dict[str, Any], **changes: Any) -> dict[s
         {"id": stage.pk, "gateway": gateway.pk, "invoke_url": stage.invoke_url, "test_path": stage.test_path}
         for stage in gateway.stages.order_by("pk")
     ]
-    fields = {"name": gateway.name, "capacity": gateway.capacity, "propagation_seconds": gateway.propagation_seconds, "accepts_keys": "on"}
+    fields = {
+        "name": gateway.name,
+        "capacity": gateway.capacity,
+        "propagation_seconds": gateway.propagation_seconds,
+        "accepts_keys": "on",
+        "uses_imports": "on",
+    }
     return {**fields, **stages(*known, *rows, initial=len(known)), **changes}
 
 
@@ -134,7 +140,7 @@ def test_second_stage_of_a_name_is_refused_with_its_inputs_kept(staff: Client) -
 
 def test_reconcile_now_asks_for_it_at_once(staff: Client) -> None:
     gateway = make_gateway()
-    assert "Reconcile now" in staff.get(url_of(gateway)).content.decode()
+    assert "Compare and repair" in staff.get(url_of(gateway)).content.decode()
 
     response = staff.post(url_of(gateway, "reconcile"), follow=True)
 
@@ -143,6 +149,18 @@ def test_reconcile_now_asks_for_it_at_once(staff: Client) -> None:
     assert AuditEvent.objects.get(action="gateway.reconcile_requested").actor_label == "sam@example.com"
     assert "is compared and repaired" in messages_of(response)
     assert "Asked for, not done yet" in response.content.decode()
+
+
+def test_comparison_that_changes_nothing_is_asked_for_at_once(staff: Client) -> None:
+    gateway = make_gateway()
+    assert "Compare only" in staff.get(url_of(gateway)).content.decode()
+
+    response = staff.post(url_of(gateway, "compare"), follow=True)
+
+    gateway.refresh_from_db()
+    assert (gateway.dry_run_requested_at is not None, gateway.reconcile_requested_at) == (True, None)
+    assert AuditEvent.objects.get(action="gateway.comparison_requested").actor_label == "sam@example.com"
+    assert "nothing is changed" in messages_of(response)
 
 
 def test_reconcile_is_not_asked_for_by_a_mere_look(staff: Client) -> None:
@@ -170,10 +188,11 @@ def test_actions_of_the_list_do_it_for_several(staff: Client) -> None:
     chosen = [make_gateway().pk, make_gateway().pk]
     other = make_gateway()
 
+    staff.post(LIST, {"action": "compare_now", "_selected_action": chosen})
     staff.post(LIST, {"action": "reconcile_now", "_selected_action": chosen})
     staff.post(LIST, {"action": "try_again_now", "_selected_action": chosen})
 
-    assert Gateway.objects.filter(reconcile_requested_at__isnull=False).count() == 2
+    assert Gateway.objects.filter(reconcile_requested_at__isnull=False, dry_run_requested_at__isnull=False).count() == 2
     other.refresh_from_db()
     assert other.reconcile_requested_at is None
     assert AuditEvent.objects.filter(action="gateway.retried").count() == 2
@@ -194,7 +213,7 @@ def test_list_shows_headroom_lease_breaker_and_error(staff: Client) -> None:
 
     page = staff.get(LIST).content.decode()
 
-    for words in ("3 of 4", "75 %", "worker-7 for 4 min", "Open for 8 min", "API Gateway refuses our credentials."):
+    for words in ("3 of 4", "75 %", "worker-7", "for 4 min", "Open for 8 min", "API Gateway refuses our credentials."):
         assert words in page
 
 
@@ -241,3 +260,50 @@ def test_list_takes_the_same_queries_for_any_rows(staff: Client, django_assert_n
 
     with django_assert_num_queries(5):
         staff.get(LIST)
+
+
+def test_page_says_what_waits_at_which_pace_and_what_was_called(staff: Client) -> None:
+    gateway = make_gateway()
+    make_tier(gateways=[gateway], pool_size=3)
+    Gateway.objects.update(pace=0.42)
+    hour = timezone.now().replace(minute=0, second=0, microsecond=0)
+    for operation, calls, throttled in (("GetApiKeys", 1240, 3), ("ImportApiKeys", 12, 0), ("DeleteApiKey", 40, 0)):
+        CallCount.objects.create(gateway=gateway, operation=operation, hour=hour, calls=calls, throttled=throttled)
+
+    page = staff.get(url_of(gateway)).content.decode()
+
+    assert "3 keys, 1 usage plan, about 5 s" in page
+    assert "42 % of what AWS allows" in page
+    assert "GetApiKeys: 1,240, of which 3 answered 429<br>DeleteApiKey: 40<br>ImportApiKeys: 12" in page
+
+
+def test_rights_and_drain_are_shown_and_asked_for(staff: Client) -> None:
+    here = make_gateway(name="Here")
+    make_stage(here)
+    tier = make_tier(gateways=[here], spare_target=2)
+    buy(make_tenant(), tier)
+    make_tier(gateways=[here], pool_size=2)
+    bring_into_service()
+    page = f"/staff/keys/gateway/{here.pk}"
+    assert "Not drained" in staff.get(f"{page}/change/").content.decode()
+
+    staff.post(f"{page}/check/")
+    assert "Asked for, not checked yet" in staff.get(f"{page}/change/").content.decode()
+    missing = [{"operation": name, "words": f"apigateway:{name}: lost"} for name in ("DeleteApiKey", "GetUsage")]
+    Gateway.objects.filter(pk=here.pk).update(permissions_checked_at=timezone.now(), permissions_missing=missing)
+
+    assert "cannot move" in staff.get(f"{page}/drain/").content.decode()
+    staff.post(f"{page}/drain/")
+    shown = staff.get(f"{page}/change/").content.decode()
+    for words in ("apigateway:DeleteApiKey: lost", "apigateway:GetUsage: lost", "keys left", "1 siloed API key: it stays", "2 pool keys"):
+        assert words in shown
+    asked = staff.get(f"{page}/move-siloed/").content.decode()
+    assert "7 days" in asked
+    assert "1 siloed API key is on this gateway, and 1 cannot move for now." in asked
+    moving = staff.post(f"{page}/move-siloed/", follow=True).content.decode()
+    assert "The workers move the siloed API keys of Here now" in moving
+    assert "1 siloed API key: it moves" in moving
+    assert "Move siloed keys" not in moving
+
+    staff.post(f"{page}/undrain/")
+    assert Gateway.objects.get(pk=here.pk).accepts_keys
