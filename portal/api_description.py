@@ -31,6 +31,7 @@ TAGS = [
     {"name": "Organisation", "description": "The organisation, its people, and what was done."},
     {"name": "Staff: tiers", "description": "What is sold, and whether API Gateway enforces it so."},
     {"name": "Staff: gateways", "description": "AWS accounts and Regions: how they do, and where tenants call."},
+    {"name": "Staff: adoptions", "description": "Taking over usage plans and keys that an account has already."},
     {"name": "Staff: pools", "description": "Shared gateway keys of pooled tiers, and how they are loaded."},
     {"name": "Staff: gateway keys", "description": "What exists, or shall exist, in API Gateway."},
     {"name": "Staff: tenants", "description": "The organisations that buy."},

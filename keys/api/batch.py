@@ -9,7 +9,7 @@ from rest_framework.response import Response
 
 from keys.api.keys import BUYING
 from keys.api.rows import endpoint_urls, row_of
-from keys.api.shapes import BatchInput, BatchShape, key_shown
+from keys.api.shapes import BatchInput, BatchShape, key_shown, waits_of
 from keys.services import purchases
 from keys.services.purchases import Bought, Item, UnableToBuyKey
 from tenants.api import problems
@@ -36,10 +36,11 @@ class KeyBatch(ApiView):
         outcomes = purchases.buy_and_reveal(tenant=self.tenant, items=items, actor=self.caller.actor())
         rows = [row_of(each.api_key) for each in outcomes if isinstance(each, Bought)]
         urls, now = endpoint_urls(rows), timezone.now()
+        waits = waits_of(rows, now)
         shown = []
         for index, outcome in enumerate(outcomes):
             if isinstance(outcome, Bought):
-                key = {**key_shown(row_of(outcome.api_key), urls, now), "credential": outcome.value}
+                key = {**key_shown(row_of(outcome.api_key), urls, waits, now), "credential": outcome.value}
                 shown.append({"index": index, "status": 201, "key": key, "problem": None})
             else:
                 problem = _problem(outcome)

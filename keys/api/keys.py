@@ -24,6 +24,8 @@ from keys.api.shapes import (
     RotatedKeyShape,
     RotateInput,
     key_shown,
+    key_version,
+    waits_of,
 )
 from keys.models import ApiKey
 from keys.services import api_keys, purchases
@@ -41,7 +43,8 @@ BUYING = {UnknownTier: "invalid-fields", UnfitText: "invalid-fields", UnableToBu
 
 def one_shown(row: Row) -> dict[str, Any]:
     """``KeyShape`` of one row."""
-    return key_shown(row, endpoint_urls([row]), timezone.now())
+    now = timezone.now()
+    return key_shown(row, endpoint_urls([row]), waits_of([row], now), now)
 
 
 def location_of(pk: uuid.UUID) -> str:
@@ -53,6 +56,11 @@ class _KeyView(ApiView):
     """Something of one key."""
 
     refusals = {UnableToChangeKey: "refused"}
+
+    def answer(self, row: Row) -> Response:
+        """``KeyShape`` of one row, with its ETag."""
+        shown = one_shown(row)
+        return self.shown(shown, key_version(shown))
 
     def found(self, pk: uuid.UUID) -> ApiKey:
         """The key as services take it. Raises Http404."""
@@ -83,7 +91,8 @@ class KeyList(ListView):
         """Keys of your organisation, newest first, revoked ones too."""
         rows = self.paginate_queryset(self.filter_queryset(self.get_queryset())) or []
         urls, now = endpoint_urls(rows), timezone.now()
-        return self.get_paginated_response([key_shown(row, urls, now) for row in rows])
+        waits = waits_of(rows, now)
+        return self.get_paginated_response([key_shown(row, urls, waits, now) for row in rows])
 
     @extend_schema(operation_id="buy_key", summary="Buy a key", request=KeyInput, responses={201: KeyWithCredentialShape})
     @idempotent
@@ -93,7 +102,7 @@ class KeyList(ListView):
         if not isinstance(outcome, Bought):
             raise outcome
         shown = one_shown(row_of(outcome.api_key))
-        headers = {"Location": location_of(outcome.api_key.pk), "ETag": etags.etag_of(shown)}
+        headers = {"Location": location_of(outcome.api_key.pk), "ETag": etags.etag_of(key_version(shown))}
         return Response({**shown, "credential": outcome.value}, status=201, headers=headers)
 
 
@@ -105,7 +114,7 @@ class KeyDetail(_KeyView):
     @extend_schema(operation_id="get_key", summary="Look at a key", responses=KeyShape)
     def get(self, request: Request, pk: uuid.UUID) -> Response:
         """Without its credential, which `reveal` answers."""
-        return self.shown(one_shown(key_row(self.tenant, pk)))
+        return self.answer(key_row(self.tenant, pk))
 
     @extend_schema(operation_id="change_key", summary="Rename a key", request=KeyChange, responses=KeyShape)
     def patch(self, request: Request, pk: uuid.UUID) -> Response:
@@ -115,7 +124,7 @@ class KeyDetail(_KeyView):
         with self.if_match(ApiKey.objects.of(self.tenant).filter(pk=pk), _version) as found:
             name, description = data.get("name", found.name), data.get("description", found.description)
             changed = api_keys.rename(api_key=found, name=name, description=description, actor=self.caller.actor())
-        return self.shown(one_shown(row_of(changed)))
+        return self.answer(row_of(changed))
 
     @extend_schema(operation_id="revoke_key", summary="Revoke a key", responses={200: RevokedKeyShape})
     def delete(self, request: Request, pk: uuid.UUID) -> Response:
@@ -131,7 +140,7 @@ class KeyDetail(_KeyView):
 
 
 def _version(api_key: ApiKey) -> dict[str, Any]:
-    return one_shown(row_of(api_key))
+    return key_version(one_shown(row_of(api_key)))
 
 
 def _notice(revoked: ApiKey) -> str | None:
@@ -165,7 +174,7 @@ class KeyEnable(_SwitchView):
     def post(self, request: Request, pk: uuid.UUID) -> Response:
         """Within about a minute calls with it are answered again. Repeating it changes nothing."""
         self.valid()
-        return self.shown(_version(api_keys.enable(api_key=self.found(pk), actor=self.caller.actor())))
+        return self.answer(row_of(api_keys.enable(api_key=self.found(pk), actor=self.caller.actor())))
 
 
 @extend_schema(tags=["Keys"])
@@ -178,7 +187,7 @@ class KeyDisable(_SwitchView):
         Not every tier can: then it is refused, with what to do instead.
         """
         self.valid()
-        return self.shown(_version(api_keys.disable(api_key=self.found(pk), actor=self.caller.actor())))
+        return self.answer(row_of(api_keys.disable(api_key=self.found(pk), actor=self.caller.actor())))
 
 
 @extend_schema(tags=["Keys"])

@@ -1,7 +1,8 @@
 """What tiers, keys and usage look like to a tenant: a serializer describes, a function shows. Nothing here tells of isolation."""
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -9,7 +10,8 @@ from rest_framework import serializers
 
 from keys.api.rows import Row
 from keys.models import QuotaPeriod, Status, Tier
-from keys.selectors import PeriodUsage
+from keys.queues import seconds_until_ready
+from keys.selectors import PeriodUsage, served_before
 from keys.services.api_keys import LONGEST_GRACE
 from keys.services.purchases import LONGEST_DESCRIPTION, LONGEST_NAME, MOST_ITEMS
 from tenants.api.examples import shows, takes
@@ -38,7 +40,9 @@ _KEY = {
     "tier": "premium",
     "status": "ready",
     "last_four": "x7Qp",
+    "credential_ready": True,
     "endpoint": "https://a1b2c3d4e5.execute-api.us-east-1.amazonaws.com/v1",
+    "ready_in_seconds": None,
     "created_at": "2026-11-21T08:00:00.123456Z",
     "disabled_at": None,
     "revoked_at": None,
@@ -109,7 +113,7 @@ def tier_shown(tier: Tier) -> dict[str, Any]:
 
 @shows(**_KEY)
 class KeyShape(serializers.Serializer[Any]):
-    """A key, without its credential."""
+    """A key, without its credential. Its ETag stands for all but `ready_in_seconds`."""
 
     id = serializers.UUIDField()
     name = serializers.CharField()
@@ -120,7 +124,14 @@ class KeyShape(serializers.Serializer[Any]):
         help_text="`preparing`: calls are not answered yet, but soon. `disabled`: by you, or because your organisation is suspended.",
     )
     last_four = serializers.CharField(help_text="The end of its credential.")
+    credential_ready = serializers.BooleanField(
+        help_text="Whether calls with that credential are answered. False beside `ready`: it is being made, and the one before it works."
+    )
     endpoint = serializers.URLField(allow_null=True, help_text="Where calls go, without the last slash.")
+    ready_in_seconds = serializers.IntegerField(
+        allow_null=True,
+        help_text="While its credential is being made: about how long that takes yet, by what waits before it. Null where nobody can tell.",
+    )
     created_at = serializers.DateTimeField()
     disabled_at = serializers.DateTimeField(allow_null=True)
     revoked_at = serializers.DateTimeField(allow_null=True)
@@ -140,7 +151,7 @@ class RotatedKeyShape(KeyWithCredentialShape):
     old_credential_ends_at = serializers.DateTimeField(help_text="Until then calls with the old credential are answered as well.")
 
 
-@shows(**{**_KEY, "status": "revoked", "revoked_at": "2026-11-21T09:00:00.123456Z"}, notice=None)
+@shows(**{**_KEY, "status": "revoked", "credential_ready": False, "revoked_at": "2026-11-21T09:00:00.123456Z"}, notice=None)
 class RevokedKeyShape(KeyShape):
     """A key that was revoked."""
 
@@ -176,24 +187,48 @@ class RotateInput(Input):
     )
 
 
-def key_shown(row: Row, urls: Mapping[tuple[uuid.UUID, uuid.UUID], str], now: datetime) -> dict[str, Any]:
-    """``KeyShape`` of a row of ``keys.api.rows``; ``urls``: as ``endpoint_urls`` says."""
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """Of keys whose credential is being made: about how many seconds that takes yet, by gateway key; and the ids of those that work
+    meanwhile by the credential before it."""
+
+    seconds: Mapping[uuid.UUID, int]
+    renewing: Collection[uuid.UUID]
+
+
+def key_shown(row: Row, urls: Mapping[tuple[uuid.UUID, uuid.UUID], str], waits: Waits, now: datetime) -> dict[str, Any]:
+    """``KeyShape`` of a row of ``keys.api.rows``; ``urls``: as ``endpoint_urls`` says; ``waits``: as ``waits_of`` says."""
+    status = _status(row, now)
     return {
         "id": row["id"],
         "name": row["name"],
         "description": row["description"],
         "tier": row["tier__slug"],
-        "status": _status(row, now),
+        "status": "ready" if row["id"] in waits.renewing else status,
         "last_four": row["gateway_key__last_four"],
+        "credential_ready": status == "ready",
         "endpoint": urls.get((row["tier_id"], row["gateway_key__gateway_id"])),
+        "ready_in_seconds": waits.seconds.get(row["gateway_key_id"]),
         "created_at": row["created_at"],
         "disabled_at": row["disabled_at"],
         "revoked_at": row["revoked_at"],
     }
 
 
+def key_version(shown: Mapping[str, Any]) -> dict[str, Any]:
+    """What the ETag of a key stands for: who waits for it can still change it."""
+    return {name: value for name, value in shown.items() if name != "ready_in_seconds"}
+
+
+def waits_of(rows: Iterable[Row], now: datetime) -> Waits:
+    """What is being made for these keys. No query where nothing is."""
+    preparing = [row for row in rows if _status(row, now) == "preparing"]
+    waiting = {row["gateway_key_id"]: (row["gateway_key__gateway_id"], row["gateway_key__in_service_at"]) for row in preparing}
+    return Waits(seconds_until_ready(waiting, now), served_before([row["id"] for row in preparing], now))
+
+
 def _status(row: Row, now: datetime) -> str:
-    """What ``ApiKey.status`` says."""
+    """What ``ApiKey.status`` says of the current credential."""
     if row["revoked_at"] is not None:
         return "revoked"
     if row["disabled_at"] is not None or row["tenant__suspended_at"] is not None:

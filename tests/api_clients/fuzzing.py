@@ -60,8 +60,12 @@ MEANING = {
     ("staff_create_tier", "spare_target"): "for siloed tiers alone",
     ("staff_create_tier", "stages"): "ids of stages",
     ("staff_change_tier", "stages"): "ids of stages",
+    **{(operation, "tiers"): "wishes that a plan can fulfil" for operation in ("staff_plan_tiers", "staff_apply_tier_plan")},
     ("staff_register_stage", "invoke_url"): "with a host that a name server could know",
     ("staff_change_stage", "invoke_url"): "with a host that a name server could know",
+    ("staff_ask_for_adoption", "gateway"): "id of a gateway",
+    ("staff_confirm_adoption", "plans"): "ids of usage plans and keys that were found, tiers and tenants that fit",
+    ("staff_preview_adoption", "plans"): "ids of usage plans and keys that were found, tiers and tenants that fit",
     ("register_webhook", "url"): "begins with https:// and leads to a public address",
     ("change_webhook", "url"): "begins with https:// and leads to a public address",
     ("staff_find_key", "credential"): "has the right checksum",
@@ -208,6 +212,8 @@ def _aimed_path(world: World, path: str, given: dict[str, Any]) -> dict[str, Any
     known, text = world.ids.get(path.partition("/{")[0].strip("/"), []), given.get("id")
     if known and isinstance(text, str) and _UUID.fullmatch(text) and uuid.UUID(text).int % 2:
         return {**given, "id": known[uuid.UUID(text).int // 2 % len(known)]}
+    if known and isinstance(text, int) and text % 2:
+        return {**given, "id": known[text // 2 % len(known)]}
     return given
 
 
@@ -224,6 +230,8 @@ def _aimed_body(world: World, body: Any) -> Any:
         body = {**body, "expires_at": f"2027{ends[4:]}".replace("02-29", "02-28")}
     if isinstance(body.get("stages"), list) and len(body["stages"]) == 1 and _UUID.fullmatch(str(body["stages"][0])):
         body = {**body, "stages": world.ids["staff/stages"][:1]}
+    if isinstance(body.get("gateway"), str) and len(body) == 1 and _UUID.fullmatch(body["gateway"]):
+        body = {"gateway": world.ids["staff/gateways"][0]}
     if isinstance(items, list):
         body = {**body, "items": [_aimed_body(world, item) for item in items]}
     return body

@@ -125,7 +125,6 @@ def test_types_methods_and_lengths(web: WebProcess, alice: User) -> None:
         "multipart/form-data; boundary=x",
         "application/x-www-form-urlencoded",
         "x",
-        "x",
         "," * 5000,
     ):
         refused(web, request(secret, "POST", "/api/v1/keys", GOOD, TYPE + kind), {415})

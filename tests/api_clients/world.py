@@ -5,11 +5,14 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass, field
 from datetime import timedelta
+from decimal import Decimal
 
 from django.db.models import Model
 from django.utils import timezone
 
-from keys.models import ApiKey, Gateway, GatewayKey, Pool, Stage, Tier
+from keys.models import Adoption, ApiKey, Gateway, GatewayKey, Pool, Stage, Tier
+from keys.proposals import KeySeen, PlanSeen, Proposal
+from keys.services import adoptions
 from keys.services import tenants as suspension
 from keys.services.purchases import UnableToBuyKey
 from tenants.audit import SYSTEM
@@ -51,7 +54,20 @@ class World:
                     except UnableToBuyKey:
                         continue
         bring_into_service()
+        self._propose()
         self._learn()
+
+    def _propose(self) -> None:
+        """See to it that an adoption waits for a decision."""
+        if not Adoption.objects.filter(confirmed_at=None, withdrawn_at=None).exists():
+            adoption = adoptions.ask(gateway=Gateway.objects.order_by("pk")[0], actor=SYSTEM)
+            stages = [stage.remote_key for stage in Stage.objects.all()]
+            seen = PlanSeen(
+                id="p1", name="Old", rate=Decimal(1), burst=1, quota_limit=None, quota_period="", stages=tuple(stages),
+                keys=(KeySeen(id="k1", name="Old", enabled=True),),
+            )  # fmt: skip
+            proposal = Proposal(plans=(seen,), loose_keys=1).as_json()
+            Adoption.objects.filter(pk=adoption.pk).update(proposal=proposal, proposed_at=timezone.now())
 
     def _learn(self) -> None:
         acmes = {"tenant": self.acme}
@@ -63,6 +79,7 @@ class World:
             "staff/tiers": _some(Tier),
             "staff/gateways": _some(Gateway),
             "staff/stages": _some(Stage),
+            "staff/adoptions": _some(Adoption),
             "staff/pools": _some(Pool),
             "staff/gateway-keys": _some(GatewayKey),
             "staff/tenants": _some(Tenant),

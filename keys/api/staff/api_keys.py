@@ -17,7 +17,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from keys import staff_selectors, values
+from keys import selectors, staff_selectors, values
 from keys.api.staff.base import (
     GatewayRef,
     StaffListView,
@@ -54,7 +54,10 @@ class StaffKeyShape(serializers.Serializer[Any]):
     isolation = serializers.ChoiceField(
         choices=Isolation.values, help_text="Pooled: it shares its credential, so it can be neither disabled nor cut off alone."
     )
-    status = serializers.ChoiceField(choices=Status.values, help_text="Disabled also while its tenant is suspended.")
+    status = serializers.ChoiceField(
+        choices=Status.values,
+        help_text="Disabled also while its tenant is suspended. Ready also while a new credential is being made and the present one works.",
+    )
     last_four = serializers.CharField()
     gateway = GatewayRef()
     gateway_key = serializers.UUIDField(help_text="Id of the gateway key that it stands on.")
@@ -65,8 +68,8 @@ class StaffKeyShape(serializers.Serializer[Any]):
     revoked_at = serializers.DateTimeField(allow_null=True)
 
 
-def staff_key_shown(api_key: ApiKey, now: datetime) -> dict[str, Any]:
-    """``StaffKeyShape``. Load it by ``_api_keys``."""
+def staff_key_shown(api_key: ApiKey, now: datetime, *, renewing: bool) -> dict[str, Any]:
+    """``StaffKeyShape``. Load it by ``_api_keys``; ``renewing``: as ``selectors.renewing_among`` says."""
     return {
         "id": api_key.pk,
         "name": api_key.name,
@@ -74,7 +77,7 @@ def staff_key_shown(api_key: ApiKey, now: datetime) -> dict[str, Any]:
         "tenant": tenant_ref(api_key.tenant),
         "tier": tier_ref(api_key.tier),
         "isolation": api_key.tier.isolation,
-        "status": str(api_key.status(now)),
+        "status": str(api_key.status(now, renewing=renewing)),
         "last_four": api_key.gateway_key.last_four,
         "gateway": gateway_ref(api_key.gateway_key.gateway),
         "gateway_key": api_key.gateway_key_id,
@@ -135,8 +138,9 @@ def _api_keys(rows: QuerySet[ApiKey] | None = None) -> QuerySet[ApiKey]:
 
 
 def _all_shown(rows: Iterable[ApiKey]) -> list[dict[str, Any]]:
-    now = timezone.now()
-    return [staff_key_shown(api_key, now) for api_key in rows]
+    now, rows = timezone.now(), list(rows)
+    renewing = selectors.renewing_among(rows, now)
+    return [staff_key_shown(api_key, now, renewing=api_key.pk in renewing) for api_key in rows]
 
 
 class _Keys(StaffView):
@@ -144,7 +148,8 @@ class _Keys(StaffView):
 
     def answer(self, pk: uuid.UUID) -> Response:
         """The API key as it is now."""
-        return self.shown(staff_key_shown(get_object_or_404(_api_keys(), pk=pk), timezone.now()))
+        [shown] = _all_shown([get_object_or_404(_api_keys(), pk=pk)])
+        return self.shown(shown)
 
 
 @extend_schema(tags=["Staff: keys"])
@@ -175,9 +180,11 @@ class KeyFind(StaffView):
     def post(self, request: Request) -> Response:
         """Leads from a whole credential to what it belongs to. It stands in the body, so that it lands in no address and no log."""
         credential = self.valid()["credential"]
-        if not values.has_valid_checksum(credential):
-            raise invalid("credential", _("This is no credential of ours: look for a typo or a missing end."))
         gateway_key = staff_selectors.gateway_key_with_value(credential)
+        if gateway_key is None and not values.has_valid_checksum(credential):
+            raise invalid(
+                "credential", _("This is no credential of ours, nor of a key that was adopted: look for a typo or a missing end.")
+            )
         if gateway_key is None:
             raise Problem("not-found", _("No gateway key has or had this value."))
         holders = list(_api_keys(staff_selectors.holders_of(gateway_key))[: HOLDERS_SHOWN + 1])

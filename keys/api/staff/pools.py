@@ -1,6 +1,7 @@
 """``/staff/pools``: the shared gateway keys of pooled tiers, and how evenly they are loaded."""
 
 import uuid
+from collections import Counter
 from typing import Any
 
 from django.db.models import QuerySet
@@ -11,10 +12,12 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from keys import staff_selectors
+from keys import sales, staff_selectors
 from keys.api.staff.base import StaffListView, StaffView, TierRef, tier_ref
 from keys.api.staff.examples import with_example
 from keys.models import Isolation, Tier
+from keys.models.pool import LARGEST_POOL
+from keys.moving import MOVE_GRACE
 from keys.services import pools
 from tenants.api.fields import Input, Whole
 from tenants.api.idempotency import idempotent
@@ -28,12 +31,22 @@ class PoolShape(serializers.Serializer[Any]):
 
     tier = TierRef()
     size = serializers.IntegerField(help_text="Gateway keys.")
-    api_keys = serializers.IntegerField(help_text="Live API keys that stand on them.")
+    api_keys = serializers.IntegerField(
+        help_text=f"Live API keys that stand on them. Lists count up to {sales.MOST_COUNTED:,}; beyond, it is an estimate, "
+        "and the loads are those of the first and the last key."
+    )
     load_min = serializers.IntegerField(help_text="API keys on the emptiest one.")
     load_max = serializers.IntegerField(help_text="API keys on the fullest one.")
     blast_radius = serializers.FloatField(
         allow_null=True, help_text="The largest share of the tier's API keys that one gateway key carries, 0 to 1; null while none is sold."
     )
+
+
+class LoadShape(serializers.Serializer[Any]):
+    """How many gateway keys carry so many API keys."""
+
+    load = serializers.IntegerField(help_text="API keys on one gateway key.")
+    gateway_keys = serializers.IntegerField()
 
 
 class PoolKeyShape(serializers.Serializer[Any]):
@@ -51,6 +64,8 @@ class PoolKeyShape(serializers.Serializer[Any]):
 class PoolDetailShape(PoolShape):
     """A pool with the load of each of its keys."""
 
+    free_slots = serializers.IntegerField(help_text="Places that are filled before any others: they level the pool.")
+    loads = LoadShape(many=True, help_text="The histogram of its loads, the smallest first.")
     keys = PoolKeyShape(many=True, help_text="By position.")
 
 
@@ -58,32 +73,39 @@ class PoolDetailShape(PoolShape):
 class PoolSize(Input):
     """How large a pool shall be."""
 
-    size = Whole(min_value=1, max_value=pools.LARGEST_POOL)
+    size = Whole(min_value=1, max_value=LARGEST_POOL)
 
 
 @with_example
-class ResizePreviewShape(serializers.Serializer[Any]):
-    """What resizing a pool will do."""
+class MovePreviewShape(serializers.Serializer[Any]):
+    """What another size, or levelling, does to a pool."""
 
-    size = serializers.IntegerField()
-    moved = serializers.IntegerField(help_text="API keys that get another credential, because theirs stand on keys that leave.")
+    size = serializers.IntegerField(help_text="Gateway keys then.")
+    moved = serializers.IntegerField(help_text="API keys that get another credential.")
+    new_url = serializers.IntegerField(help_text="Those of them whose URL changes too: their new gateway key is on another gateway.")
+    load_min = serializers.IntegerField(help_text="API keys on the emptiest gateway key then.")
+    load_max = serializers.IntegerField(help_text="API keys on the fullest gateway key then.")
+    blast_radius_before = serializers.FloatField(allow_null=True, help_text="0 to 1; null while none is sold.")
+    blast_radius = serializers.FloatField(allow_null=True, help_text="Then.")
     grace_seconds = serializers.IntegerField(help_text="How long the credential that they had goes on working.")
 
 
 def pool_shown(tier: Any) -> dict[str, Any]:
-    """``PoolShape``. Load the tier by ``staff_selectors.tiers_with_facts``."""
+    """``PoolShape``. Load the tier by ``sales.tiers_with_facts``."""
+    sold = sales.sales_of(tier)
     return {
         "tier": tier_ref(tier),
         "size": tier.pool.size,
-        "api_keys": tier.sold,
-        "load_min": tier.load_min or 0,
-        "load_max": tier.load_max or 0,
-        "blast_radius": staff_selectors.largest_share(tier),
+        "api_keys": sold.sold,
+        "load_min": sold.load_min or 0,
+        "load_max": sold.load_max or 0,
+        "blast_radius": sold.largest_share,
     }
 
 
 def pool_detail_shown(tier: Any) -> dict[str, Any]:
-    """``PoolDetailShape``; as ``pool_shown``, and one query more."""
+    """``PoolDetailShape``; as ``pool_shown``, and two queries more."""
+    found = staff_selectors.pool_keys_of(tier)
     keys = [
         {
             "id": key.id,
@@ -93,20 +115,43 @@ def pool_detail_shown(tier: Any) -> dict[str, Any]:
             "in_service_at": key.in_service_at,
             "load": key.load,
         }
-        for key in staff_selectors.pool_keys_of(tier)
+        for key in found
     ]
-    return {**pool_shown(tier), "keys": keys}
+    loads = sorted(Counter(key.load for key in found).items())
+    exact = _shares([key.load for key in found]) if tier.counted > sales.MOST_COUNTED else {}
+    facts = {**exact, "free_slots": tier.pool.free_slots.count(), "loads": [{"load": load, "gateway_keys": count} for load, count in loads]}
+    return {**pool_shown(tier), **facts, "keys": keys}
+
+
+def _shares(loads: list[int]) -> dict[str, Any]:
+    """Of a pool whose keys were all counted."""
+    most, total = max(loads, default=0), sum(loads)
+    return {"api_keys": total, "load_min": min(loads, default=0), "load_max": most, "blast_radius": most / total if total else None}
+
+
+def preview_shown(preview: pools.Preview) -> dict[str, Any]:
+    """``MovePreviewShape``."""
+    return {
+        "size": preview.size,
+        "moved": preview.moved,
+        "new_url": preview.new_url,
+        "load_min": preview.emptiest,
+        "load_max": preview.fullest,
+        "blast_radius_before": preview.blast_radius_before,
+        "blast_radius": preview.blast_radius,
+        "grace_seconds": int(MOVE_GRACE.total_seconds()),
+    }
 
 
 def _size(request: Request) -> int:
     text = request.query_params.get("size", "")
-    if not text.isascii() or not text.isdigit() or len(text) > 4 or not 1 <= int(text) <= pools.LARGEST_POOL:
-        raise invalid("size", _("Give a whole number from 1 to %(largest)d.") % {"largest": pools.LARGEST_POOL})
+    if not text.isascii() or not text.isdigit() or len(text) > 4 or not 1 <= int(text) <= LARGEST_POOL:
+        raise invalid("size", _("Give a whole number from 1 to %(largest)d.") % {"largest": LARGEST_POOL})
     return int(text)
 
 
 def _pooled() -> QuerySet[Any]:
-    return staff_selectors.tiers_with_facts(Tier.objects.filter(isolation=Isolation.POOLED))
+    return sales.tiers_with_facts(Tier.objects.filter(isolation=Isolation.POOLED))
 
 
 @extend_schema(tags=["Staff: pools"])
@@ -147,7 +192,7 @@ class PoolResize(StaffView):
     @idempotent
     def post(self, request: Request, pk: uuid.UUID) -> Response:
         """A larger pool makes keys at API Gateway and moves nobody. A smaller one moves the tenants of the leaving keys; the
-        credential that they had works for a week more."""
+        credential that they had works for a week more. Where thousands move, the last of them do so within minutes."""
         tier = get_object_or_404(_pooled(), pk=pk)
         pools.resize_pool(tier=tier, size=self.valid()["size"], actor=self.caller.actor())
         return Response(pool_detail_shown(_pooled().get(pk=pk)))
@@ -158,21 +203,53 @@ class PoolPreview(StaffView):
     scopes = {"GET": Scope.STAFF_READ}
     permissions = {"GET": "keys.view_tier"}
     parameters = frozenset({"size"})
-    serializer_class = ResizePreviewShape
+    serializer_class = MovePreviewShape
 
     @extend_schema(
         operation_id="staff_preview_pool",
         summary="Preview another size",
         parameters=[
-            OpenApiParameter(
-                "size", {"type": "integer", "minimum": 1, "maximum": pools.LARGEST_POOL}, required=True, description="Gateway keys."
-            )
+            OpenApiParameter("size", {"type": "integer", "minimum": 1, "maximum": LARGEST_POOL}, required=True, description="Gateway keys.")
         ],
-        responses=ResizePreviewShape,
+        responses=MovePreviewShape,
     )
     def get(self, request: Request, pk: uuid.UUID) -> Response:
-        """How many API keys a pool of this size would move. Nothing is changed."""
+        """How many API keys a pool of this size would move, and how they would be spread. Nothing is changed."""
         tier = get_object_or_404(_pooled(), pk=pk)
-        size = _size(request)
-        moved = sum(key.load for key in staff_selectors.pool_keys_of(tier) if key.position >= size)
-        return Response({"size": size, "moved": moved, "grace_seconds": int(pools.MOVE_GRACE.total_seconds())})
+        return Response(preview_shown(pools.preview_resize(tier, _size(request))))
+
+
+@with_example
+class Rebalance(Input):
+    """How many may move."""
+
+    most = Whole(min_value=1, max_value=100_000, default=pools.MOST_MOVED, help_text="API keys to move at most.")
+
+
+@with_example
+class RebalancedShape(PoolDetailShape):
+    """A pool after API keys were moved."""
+
+    moved = serializers.IntegerField(help_text="API keys that were moved now; 0: it was level.")
+
+
+@extend_schema(tags=["Staff: pools"])
+class PoolRebalance(StaffView):
+    scopes = {"GET": Scope.STAFF_READ, "POST": Scope.STAFF_WRITE}
+    permissions = {"GET": "keys.view_tier", "POST": "keys.change_tier"}
+    refusals = {pools.UnableToChangePool: "refused"}
+    serializer_class = Rebalance
+
+    @extend_schema(operation_id="staff_preview_rebalance", summary="Preview levelling a pool", responses=MovePreviewShape)
+    def get(self, request: Request, pk: uuid.UUID) -> Response:
+        """How many API keys would move to level the pool, up to what one call moves by default. Nothing is changed."""
+        return Response(preview_shown(pools.preview_rebalance(get_object_or_404(_pooled(), pk=pk))))
+
+    @extend_schema(operation_id="staff_rebalance_pool", summary="Level a pool", request=Rebalance, responses=RebalancedShape)
+    @idempotent
+    def post(self, request: Request, pk: uuid.UUID) -> Response:
+        """Moves as few API keys as level it, from its fullest gateway keys to its emptiest. Their tenants get another credential and are
+        told; the one that they had works for a week more. Repeat it until `moved` is 0."""
+        tier = get_object_or_404(_pooled(), pk=pk)
+        moved = pools.rebalance_pool(tier=tier, most=self.valid()["most"], actor=self.caller.actor())
+        return Response({**pool_detail_shown(_pooled().get(pk=pk)), "moved": moved})

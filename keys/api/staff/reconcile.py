@@ -5,7 +5,7 @@ from typing import Any
 
 import django_filters
 from django import forms
-from django.db.models import Count, Exists, OuterRef, QuerySet
+from django.db.models import Count, QuerySet
 from django.utils.translation import gettext_lazy
 from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import serializers
@@ -15,17 +15,12 @@ from rest_framework.response import Response
 from keys import staff_selectors
 from keys.api.staff.base import GatewayRef, StaffListView, gateway_ref
 from keys.api.staff.examples import with_example
-from keys.models import Finding, FindingKind, ReconcileRun
-from tenants.api.filters import ChoiceFilter, StateFilter
+from keys.models import Finding, FindingKind, FindingState, ReconcileRun
+from tenants.api.filters import ChoiceFilter, StateFilter, YesNoFilter
 from tenants.models import Scope
 
-OUTCOMES = [
-    ("clean", gettext_lazy("In step")),
-    ("drift", gettext_lazy("Drift found")),
-    ("failed", gettext_lazy("Failed")),
-    ("running", gettext_lazy("Running")),
-]
-STATES = [("open", gettext_lazy("Open")), ("quarantine", gettext_lazy("In quarantine")), ("resolved", gettext_lazy("Resolved"))]
+OUTCOMES = list(staff_selectors.RUN_OUTCOMES.items())
+STATES = FindingState.choices
 
 
 @with_example
@@ -37,24 +32,29 @@ class ReconcileRunShape(serializers.Serializer[Any]):
     outcome = serializers.ChoiceField(choices=OUTCOMES)
     started_at = serializers.DateTimeField()
     ended_at = serializers.DateTimeField(allow_null=True)
+    dry_run = serializers.BooleanField(help_text="It only looked, and changed nothing.")
     plans_listed = serializers.IntegerField()
     keys_listed = serializers.IntegerField()
     findings = serializers.IntegerField(help_text="How many differences it found: see /staff/findings.")
+    calls = serializers.IntegerField(help_text="To API Gateway, from its beginning to its end.")
+    stopped = serializers.CharField(allow_blank=True, help_text="Why a run that would have deleted too much changed nothing.")
     error = serializers.CharField(allow_blank=True)
 
 
 def run_shown(run: ReconcileRun, findings: int) -> dict[str, Any]:
     """``ReconcileRunShape``. Select ``gateway`` with the row."""
-    ended = "drift" if findings else "clean"
     return {
         "id": run.pk,
         "gateway": gateway_ref(run.gateway),
-        "outcome": "failed" if run.error else "running" if run.ended_at is None else ended,
+        "outcome": staff_selectors.outcome_of(run, findings),
         "started_at": run.started_at,
         "ended_at": run.ended_at,
+        "dry_run": run.dry_run,
         "plans_listed": run.plans_listed,
         "keys_listed": run.keys_listed,
         "findings": findings,
+        "calls": run.calls,
+        "stopped": run.stopped,
         "error": run.error,
     }
 
@@ -70,9 +70,15 @@ class FindingShape(serializers.Serializer[Any]):
     subject = serializers.CharField(help_text="`usage plan` or `gateway key`.")
     remote_id = serializers.CharField(allow_blank=True, help_text="At API Gateway.")
     name = serializers.CharField(allow_blank=True, help_text="Of the usage plan or key.")
+    before = serializers.CharField(allow_blank=True, help_text="As it was.")
+    after = serializers.CharField(allow_blank=True, help_text="As it shall be; blank where nobody has decided that.")
     detail = serializers.CharField(allow_blank=True, help_text="The difference.")
-    action = serializers.CharField(allow_blank=True, help_text="What was done.")
-    state = serializers.ChoiceField(choices=STATES)
+    action = serializers.CharField(allow_blank=True, help_text="What is done about it.")
+    state = serializers.ChoiceField(
+        choices=STATES,
+        help_text="`open`: nothing is done about it, or its repair failed. `repairing`: until the gateway shows it repaired.",
+    )
+    trouble = serializers.CharField(allow_blank=True, help_text="Why the repair failed, while it does.")
     found_at = serializers.DateTimeField()
     quarantined_at = serializers.DateTimeField(allow_null=True)
     resolved_at = serializers.DateTimeField(allow_null=True)
@@ -80,7 +86,6 @@ class FindingShape(serializers.Serializer[Any]):
 
 def finding_shown(finding: Finding) -> dict[str, Any]:
     """``FindingShape``. Select ``gateway`` with the row."""
-    unresolved = "quarantine" if finding.quarantined_at else "open"
     return {
         "id": finding.pk,
         "run": finding.run_id,
@@ -89,24 +94,16 @@ def finding_shown(finding: Finding) -> dict[str, Any]:
         "subject": finding.subject,
         "remote_id": finding.remote_id,
         "name": finding.label,
+        "before": finding.before,
+        "after": finding.after,
         "detail": finding.detail,
         "action": finding.action,
-        "state": "resolved" if finding.resolved_at else unresolved,
+        "state": str(finding.state),
+        "trouble": finding.trouble,
         "found_at": finding.found_at,
         "quarantined_at": finding.quarantined_at,
         "resolved_at": finding.resolved_at,
     }
-
-
-def _with_outcome(runs: QuerySet[ReconcileRun], outcome: str) -> QuerySet[ReconcileRun]:
-    found = Exists(Finding.objects.filter(run=OuterRef("pk")))
-    ended = runs.filter(ended_at__isnull=False, error="")
-    return {
-        "clean": ended.filter(~found),
-        "drift": ended.filter(found),
-        "failed": runs.exclude(error=""),
-        "running": runs.filter(ended_at=None, error=""),
-    }[outcome]
 
 
 class RowNumberFilter(django_filters.Filter):  # type: ignore[misc]  # django-filter is untyped
@@ -124,7 +121,9 @@ class ReconcileRunFilter(django_filters.FilterSet):  # type: ignore[misc]  # dja
     """Where, and how they ended."""
 
     gateway = django_filters.UUIDFilter(field_name="gateway_id", label=gettext_lazy("Id of the gateway"))
-    outcome = StateFilter(_with_outcome, choices=OUTCOMES, label=gettext_lazy("How it ended"))
+    outcome = StateFilter(staff_selectors.runs_with_outcome, choices=OUTCOMES, label=gettext_lazy("How it ended"))
+
+    dry_run = YesNoFilter(lambda rows, yes: rows.filter(dry_run=yes), label=gettext_lazy("It only looked"))
 
     class Meta:
         model = ReconcileRun

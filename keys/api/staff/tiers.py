@@ -19,12 +19,12 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from keys import selectors, staff_selectors
+from keys import sales, selectors
 from keys.api.staff.base import LARGEST_INTEGER, GatewayRef, Identifier, StaffListView, StaffView, gateway_ref
 from keys.api.staff.examples import with_example
 from keys.models import Isolation, QuotaPeriod, Stage, Tier, UsagePlan
+from keys.models.pool import LARGEST_POOL
 from keys.services import catalog
-from keys.services.pools import LARGEST_POOL
 from tenants.api import etags
 from tenants.api.fields import Input, Nothing, Several, Text, Whole
 from tenants.api.filters import ChoiceFilter, YesNoFilter
@@ -46,6 +46,9 @@ class Rate(serializers.DecimalField):
         # 1001 * 0.001 is 1.0009999999999999 as a binary number: what stands beside a thousandth by so little is meant to be it.
         nearest = round(data, 3)
         return super().to_internal_value(repr(nearest if math.isclose(nearest, data, rel_tol=1e-12) else data))
+
+
+COUNTED = f"Live API keys that were sold of it: counted up to {sales.MOST_COUNTED:,}, an estimate beyond, with the loads of two keys."
 
 
 @with_example
@@ -70,7 +73,7 @@ class StaffTierShape(serializers.Serializer[Any]):
     created_at = serializers.DateTimeField()
     retired_at = serializers.DateTimeField(allow_null=True, help_text="Closed to buyers since.")
     pool_size = serializers.IntegerField(allow_null=True, help_text="Shared gateway keys; null for a siloed tier.")
-    api_keys = serializers.IntegerField(help_text="Live API keys that were sold of it.")
+    api_keys = serializers.IntegerField(help_text=COUNTED)
     load_min = serializers.IntegerField(allow_null=True, help_text="API keys on the emptiest key of its pool.")
     load_max = serializers.IntegerField(allow_null=True, help_text="API keys on the fullest key of its pool.")
     blast_radius = serializers.FloatField(
@@ -81,12 +84,13 @@ class StaffTierShape(serializers.Serializer[Any]):
 
 def tier_shown(tier: Any) -> dict[str, Any]:
     """``StaffTierShape``. Load it by ``_tiers``."""
+    sold = sales.sales_of(tier)
     facts = {
         "pool_size": tier.pool.size if tier.is_pooled else None,
-        "api_keys": tier.sold,
-        "load_min": tier.load_min,
-        "load_max": tier.load_max,
-        "blast_radius": staff_selectors.largest_share(tier),
+        "api_keys": sold.sold,
+        "load_min": sold.load_min,
+        "load_max": sold.load_max,
+        "blast_radius": sold.largest_share,
         "usage_plans_pending": sum(plan.is_pending for plan in tier.usage_plans.all()),
     }
     return {**tier_version(tier), **facts}
@@ -203,7 +207,7 @@ class TierFilter(django_filters.FilterSet):  # type: ignore[misc]  # django-filt
 
 def _tiers() -> QuerySet[Any]:
     plans = Prefetch("usage_plans", UsagePlan.objects.only("tier", "revision", "synced_revision"))
-    return staff_selectors.tiers_with_facts(Tier.objects.all()).prefetch_related(plans, "stages")
+    return sales.tiers_with_facts(Tier.objects.all()).prefetch_related(plans, "stages")
 
 
 def _prepared(data: Mapping[str, Any]) -> dict[str, Any]:

@@ -24,6 +24,15 @@ STATES = [
 ]
 
 
+class CanaryShape(serializers.Serializer[Any]):
+    """A gateway key of ours in the usage plan, called as tenants call."""
+
+    checked_at = serializers.DateTimeField(allow_null=True, help_text="When it was called last; null: it was not yet.")
+    status = serializers.IntegerField(allow_null=True, help_text="HTTP status; null: no answer.")
+    failures = serializers.IntegerField(help_text="Checks in a row that got no 200.")
+    error = serializers.CharField(allow_blank=True)
+
+
 @with_example
 class UsagePlanShape(serializers.Serializer[Any]):
     """A tier on one gateway."""
@@ -37,6 +46,7 @@ class UsagePlanShape(serializers.Serializer[Any]):
     differences = serializers.ListField(
         child=serializers.CharField(), help_text="How the plan that API Gateway last showed differs from its tier, in sentences."
     )
+    canary = CanaryShape()
     last_error = serializers.CharField(allow_blank=True)
     attempts = serializers.IntegerField(help_text="Failed ones in a row.")
     next_try_at = serializers.DateTimeField(allow_null=True)
@@ -55,6 +65,12 @@ def usage_plan_shown(plan: UsagePlan) -> dict[str, Any]:
         "pending": plan.is_pending,
         "needs_person": plan.is_pending and plan.permanent,
         "differences": staff_selectors.differences_of(plan) if plan.observed else [],
+        "canary": {
+            "checked_at": plan.canary_checked_at,
+            "status": plan.canary_status,
+            "failures": plan.canary_failures,
+            "error": plan.canary_error,
+        },
         "last_error": plan.last_error,
         "attempts": plan.attempts,
         "next_try_at": plan.next_try_at,

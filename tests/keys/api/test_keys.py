@@ -10,7 +10,7 @@ import pytest
 from django.utils import timezone
 
 from keys import values
-from keys.models import ApiKey, Credential, Tier
+from keys.models import ApiKey, Credential, Gateway, GatewayKey, Tier
 from keys.services import api_keys, catalog, tenants
 from tenants.audit import SYSTEM
 from tenants.models import AuditEvent, Scope, Tenant
@@ -19,7 +19,20 @@ from tests.support.api import ApiClient
 from tests.support.factories import bring_into_service, buy, make_tier
 
 pytestmark = pytest.mark.django_db
-FIELDS = ["id", "name", "description", "tier", "status", "last_four", "endpoint", "created_at", "disabled_at", "revoked_at"]
+FIELDS = [
+    "id",
+    "name",
+    "description",
+    "tier",
+    "status",
+    "last_four",
+    "credential_ready",
+    "endpoint",
+    "ready_in_seconds",
+    "created_at",
+    "disabled_at",
+    "revoked_at",
+]
 URL = "http://127.0.0.1:4510/_aws/execute-api/groceries/v1"
 
 
@@ -86,6 +99,23 @@ def test_etag_of_a_purchase_is_that_of_the_key(api: ApiClient, tier: Tier) -> No
     assert found["ETag"] == bought["ETag"]
     assert {**found.json(), "credential": bought.json()["credential"]} == bought.json()
     assert api.get(bought["Location"], If_None_Match=bought["ETag"]).status_code == 304
+
+
+def test_key_that_is_being_prepared_says_about_how_long_under_the_same_version(api: ApiClient, tier: Tier) -> None:
+    Gateway.objects.update(propagation_seconds=30)
+    bought = api.post("/keys", {"tier": "premium", "name": "Shop"})
+    Gateway.objects.update(propagation_seconds=60)
+    found = api.get(bought["Location"])
+
+    assert 30 < bought.json()["ready_in_seconds"] < 40
+    assert found["ETag"] == bought["ETag"]
+    assert [row["ready_in_seconds"] for row in api.get("/keys").json()["data"]] == [bought.json()["ready_in_seconds"] + 30]
+    assert api.patch(bought["Location"], {"name": "Web"}, If_Match=bought["ETag"]).status_code == 200
+
+    Gateway.objects.update(resume_at=timezone.now() + timedelta(minutes=1))
+    assert api.get("/keys").json()["data"][0]["ready_in_seconds"] is None
+    bring_into_service()
+    assert api.get("/keys").json()["data"][0]["ready_in_seconds"] is None
 
 
 def test_pooled_purchase_is_ready_at_once(api: ApiClient) -> None:
@@ -300,6 +330,39 @@ def test_rotate_answers_the_new_credential_and_the_old_ones_end(api: ApiClient, 
     [ended] = Credential.objects.filter(api_key=shop, ends_at__isnull=False)
     assert same(body["old_credential_ends_at"], ended.ends_at)
     assert actions() == ["api_key.bought", "api_key.rotated", "api_key.revealed"]
+
+
+def test_key_works_on_while_its_new_credential_is_being_made(api: ApiClient, shop: ApiKey) -> None:
+    rotated = api.post(f"/keys/{shop.pk}/rotate", {"grace_seconds": 600})
+
+    def standing() -> tuple[Any, ...]:
+        [listed] = api.get("/keys").json()["data"]
+        found = api.get(f"/keys/{shop.pk}")
+        assert found.json() == listed
+        return (listed["status"], listed["credential_ready"], listed["ready_in_seconds"] is None, found["ETag"])
+
+    assert (rotated.json()["status"], rotated.json()["credential_ready"]) == ("ready", False)
+    making = standing()
+    assert making[:3] == ("ready", False, False)
+    assert [len(api.get(f"/keys?status={status}").json()["data"]) for status in ("ready", "preparing")] == [1, 0]
+
+    bring_into_service()
+    made = standing()
+    assert made[:3] == ("ready", True, True)
+    assert made[3] != making[3]
+
+
+def test_key_whose_old_credential_ended_at_once_is_being_prepared(api: ApiClient, shop: ApiKey) -> None:
+    body = api.post(f"/keys/{shop.pk}/rotate", {"grace_seconds": 0}).json()
+    assert (body["status"], body["credential_ready"]) == ("preparing", False)
+    assert [len(api.get(f"/keys?status={status}").json()["data"]) for status in ("ready", "preparing")] == [0, 1]
+
+
+def test_key_whose_old_credential_is_lost_too_is_being_prepared(api: ApiClient, shop: ApiKey) -> None:
+    api.post(f"/keys/{shop.pk}/rotate", {"grace_seconds": 600})
+    GatewayKey.objects.update(in_service_at=None)
+    [listed] = api.get("/keys").json()["data"]
+    assert (listed["status"], listed["credential_ready"]) == ("preparing", False)
 
 
 def test_grace_is_a_day_unless_told(api: ApiClient, shop: ApiKey) -> None:

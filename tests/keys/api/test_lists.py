@@ -176,6 +176,7 @@ def test_queries_do_not_grow_with_rows(api: ApiClient, acme: Tenant, path: str) 
             buy(acme, tier, name="Key")
             if "tier=" not in path and ApiKey.objects.count() < rows:
                 buy(acme, other, name="Key")
+        bring_into_service()
         api.get(path)  # notes that the token was used, once a minute
         with CaptureQueriesContext(connection) as queries:
             answer = api.get(f"{path}{'&' if '?' in path else '?'}limit=100")
@@ -184,6 +185,22 @@ def test_queries_do_not_grow_with_rows(api: ApiClient, acme: Tenant, path: str) 
         counts[rows] = len(queries)
     assert counts[0] <= counts[1] == counts[100]
     assert counts[100] <= 5
+
+
+def test_queries_do_not_grow_with_keys_that_are_being_prepared(api: ApiClient, acme: Tenant) -> None:
+    """What waits at gateways is counted then: few rows, which an index of their own has."""
+    tier = make_tier(max_api_keys=1000)
+    counts = []
+    for rows in (1, 60):
+        while ApiKey.objects.count() < rows:
+            buy(acme, tier, name="Key")
+        api.get("/keys")  # notes that the token was used, once a minute
+        with CaptureQueriesContext(connection) as queries:
+            answer = api.get("/keys?limit=100")
+        assert {key["status"] for key in answer.json()["data"]} == {"preparing"}
+        assert not any("COUNT(" in query["sql"].upper() and 'FROM "keys_apikey"' in query["sql"] for query in queries)
+        counts.append(len(queries))
+    assert counts[0] == counts[1] <= 9
 
 
 def test_unknown_status_is_told_which_there_are(api: ApiClient) -> None:

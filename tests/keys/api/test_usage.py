@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import time_machine
 
-from keys.models import ApiKey, UsageDay
+from keys.models import ApiKey, Credential, UsageDay
 from keys.services import api_keys
 from tenants.audit import SYSTEM
 from tenants.models import Tenant
@@ -35,10 +35,17 @@ def used(api_key: ApiKey, day: int, count: int, remaining: int | None = None) ->
 @pytest.fixture
 def shop(acme: Tenant) -> ApiKey:
     """A key with 2,000 a day, bought on the first of the month."""
-    with time_machine.travel(NOW - timedelta(days=20), tick=False):
-        api_key = buy(acme, make_tier(slug="premium"))
+    api_key = buy(acme, make_tier(slug="premium"))
     bring_into_service()
+    lived(api_key, since=NOW - timedelta(days=20))
     return api_key
+
+
+def lived(api_key: ApiKey, *, since: datetime, until: datetime | None = None) -> None:
+    """The API key, and the newest of its credentials, were there then: the database's own clock knows nothing of travels in time."""
+    newest = Credential.objects.filter(api_key=api_key).latest("created_at")
+    Credential.objects.filter(pk=newest.pk).update(created_at=since, ends_at=until)
+    ApiKey.objects.filter(pk=api_key.pk).update(created_at=min(api_key.created_at, since), revoked_at=until)
 
 
 def test_days_and_period(api: ApiClient, shop: ApiKey) -> None:
@@ -87,6 +94,7 @@ def test_this_month_unless_told_and_nothing_read_yet(api: ApiClient, acme: Tenan
 def test_rotated_credentials_are_counted(api: ApiClient, shop: ApiKey) -> None:
     used(shop, 20, 10)
     api_keys.rotate(api_key=shop, grace=timedelta(hours=1), actor=SYSTEM)
+    lived(shop, since=NOW)
     used(shop, 21, 4)
     shop.refresh_from_db()
     used(shop, 21, 5)
@@ -100,14 +108,13 @@ def test_rotated_credentials_are_counted(api: ApiClient, shop: ApiKey) -> None:
 def test_days_before_and_after_a_credential_are_not_told(api: ApiClient, acme: Tenant, outsiders: Tenant) -> None:
     """On a value that tenants share, those are the others'."""
     tier = make_tier(slug="free", pool_size=1)
-    with time_machine.travel(NOW - timedelta(days=20), tick=False):
-        theirs = buy(outsiders, tier)
+    theirs = buy(outsiders, tier)
+    lived(theirs, since=NOW - timedelta(days=20))
     for day in (1, 9, 11, 13, 20):
         used(theirs, day, 100 + day)
-    with time_machine.travel(NOW - timedelta(days=11), tick=False):
-        mine = buy(acme, tier)
-    with time_machine.travel(NOW - timedelta(days=8), tick=False):
-        api_keys.revoke(api_key=mine, actor=SYSTEM)
+    mine = buy(acme, tier)
+    api_keys.revoke(api_key=mine, actor=SYSTEM)
+    lived(mine, since=NOW - timedelta(days=11), until=NOW - timedelta(days=8))
 
     body = api.get(f"/keys/{mine.pk}/usage?from=2026-11-01").json()
 
@@ -117,6 +124,7 @@ def test_days_before_and_after_a_credential_are_not_told(api: ApiClient, acme: T
 
 def test_all_keys_over_some_days(api: ApiClient, acme: Tenant, outsiders: Tenant, shop: ApiKey) -> None:
     till = buy(acme, shop.tier, name="Till")
+    lived(till, since=NOW)
     used(shop, 1, 7)
     used(shop, 21, 120, remaining=1880)
     used(till, 21, 5)

@@ -81,7 +81,8 @@ def test_answers_have_exactly_the_fields_that_are_described(staff: ApiClient, ac
     single = {
         f"/staff/tiers/{pooled.pk}/preview": "TierPreviewsShape",
         f"/staff/pools/{pooled.pk}": "PoolDetailShape",
-        f"/staff/pools/{pooled.pk}/preview?size=1": "ResizePreviewShape",
+        f"/staff/pools/{pooled.pk}/preview?size=1": "MovePreviewShape",
+        f"/staff/pools/{pooled.pk}/rebalance": "MovePreviewShape",
         f"/staff/keys/{shared.pk}": "StaffKeyShape",
         "/staff/usage": "StaffUsageShape",
     }

@@ -10,6 +10,7 @@ import pytest
 from django.utils import timezone
 
 from keys.models import Gateway, GatewayKey, Stage
+from keys.sync.draining import go_on_with_drains
 from tenants.models import AuditEvent, Tenant
 from tests.keys.api.staff.conftest import told
 from tests.support.api import ApiClient
@@ -84,6 +85,22 @@ def test_what_workers_see_is_told(staff: ApiClient, acme: Tenant) -> None:
     shown = staff.get(f"/staff/gateways/{gateway.pk}").json()
     assert (shown["lease"], shown["usage_plans_pending"], shown["gateway_keys_pending"]) == (None, 0, 0)
     assert shown["breaker"] == {"open": False, "failures": 3, "resume_at": None}
+
+
+def test_gateway_says_what_waits_and_about_how_long(staff: ApiClient) -> None:
+    gateway = make_gateway()
+    make_tier(gateways=[gateway], pool_size=3)
+    Gateway.objects.update(pace=0.5)
+    path = f"/staff/gateways/{gateway.pk}"
+
+    shown = staff.get(path).json()
+    assert (shown["backlog"], shown["pace"]) == ({"gateway_keys": 3, "usage_plans": 1, "calls": 5, "seconds": 2.0}, 0.5)
+
+    changed = staff.patch(path, {"uses_imports": False}).json()
+    assert (changed["uses_imports"], changed["backlog"]["calls"]) == (False, 8)
+    assert staff.get("/staff/gateways").json()["data"][0]["backlog"] == changed["backlog"]
+    Gateway.objects.update(resume_at=timezone.now() + timedelta(minutes=1))
+    assert staff.get(path).json()["backlog"]["seconds"] is None
 
 
 def test_gateway_changes_by_version(staff: ApiClient) -> None:
@@ -192,7 +209,7 @@ def test_gateways_are_filtered(staff: ApiClient) -> None:
         assert [row["id"] for row in staff.get(f"/staff/gateways?{query}").json()["data"]] == [str(ours.pk)], query
 
 
-@pytest.mark.parametrize(("path", "most"), [("/staff/gateways", 2), ("/staff/gateways/{pk}/stages", 3)])
+@pytest.mark.parametrize(("path", "most"), [("/staff/gateways", 6), ("/staff/gateways/{pk}/stages", 3)])
 def test_lists_take_the_same_queries_whatever_their_length(
     staff: ApiClient, queries_of: Callable[[ApiClient, str], int], path: str, most: int
 ) -> None:
@@ -204,3 +221,82 @@ def test_lists_take_the_same_queries_whatever_their_length(
         make_stage(gateway, name=f"v{number + 5}")
         make_gateway()
     assert queries_of(staff, path) == few <= most
+
+
+ROLE = "arn:aws:iam::123456789012:role/tollgate"
+
+
+def test_gateway_with_a_role_is_registered_and_its_role_changed(staff: ApiClient) -> None:
+    shown = staff.post("/staff/gateways", {**FRANKFURT, "role_arn": ROLE, "external_id": "x7"}).json()
+    assert (shown["role_arn"], shown["external_id"]) == (ROLE, "x7")
+    assert shown["permissions"] == {"requested_at": None, "checked_at": None, "missing": []}
+
+    changed = staff.patch(f"/staff/gateways/{shown['id']}", {"role_arn": ROLE + "-2"}).json()
+    assert (changed["role_arn"], changed["external_id"], changed["name"]) == (ROLE + "-2", "x7", "Frankfurt")
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "said"),
+    [
+        ({"role_arn": "tollgate"}, 400, "Write a role"),
+        ({"external_id": "x y"}, 400, "An external id has"),
+        ({"role_arn": ROLE.replace("1234", "9999")}, 409, "another AWS account"),
+        ({"external_id": "x7"}, 409, "belongs to a role"),
+    ],
+    ids=["role", "external-id", "other-account", "no-role"],
+)
+def test_wrong_roles_are_refused(staff: ApiClient, fields: dict[str, Any], status: int, said: str) -> None:
+    answer = staff.post("/staff/gateways", {**FRANKFURT, **fields})
+    assert (answer.status_code, said in answer.content.decode()) == (status, True)
+    assert not Gateway.objects.exists()
+
+
+def test_check_of_rights_is_asked_for_and_shown(staff: ApiClient) -> None:
+    gateway = make_gateway()
+
+    answer = staff.post(f"/staff/gateways/{gateway.pk}/check", {})
+    assert answer.status_code == 202
+    assert answer.json()["permissions"]["requested_at"] is not None
+
+    missing = [{"operation": "DeleteApiKey", "words": "apigateway:DELETE on /apikeys/*: Revoked keys are not deleted."}]
+    Gateway.objects.filter(pk=gateway.pk).update(permissions_checked_at=timezone.now(), permissions_missing=missing)
+    assert staff.get(f"/staff/gateways/{gateway.pk}").json()["permissions"]["missing"] == missing
+    assert AuditEvent.objects.filter(action="gateway.check_requested").count() == 1
+
+
+def test_gateway_is_drained_with_progress_and_undrained(staff: ApiClient, acme: Tenant) -> None:
+    here, there = make_gateway(name="Here"), make_gateway(name="There")
+    make_stage(here), make_stage(there)
+    tier = make_tier(gateways=[here, there])
+    bought = [buy(acme, tier, name=f"Key {number}") for number in range(4)]
+    bring_into_service()
+    standing = sum(each.gateway_key.gateway_id == here.pk for each in bought)
+
+    left = staff.get(f"/staff/gateways/{here.pk}/drain").json()
+    assert (left["draining_since"], left["siloed"], left["keys_held"]) == (None, standing, standing)
+
+    drained = staff.post(f"/staff/gateways/{here.pk}/drain", {})
+    assert (drained.status_code, drained.json()["siloed"], drained.json()["moves_siloed_since"]) == (202, standing, None)
+    go_on_with_drains(Gateway.objects.all())
+    assert staff.get(f"/staff/gateways/{here.pk}/drain").json()["siloed"] == standing
+    refused = staff.patch(f"/staff/gateways/{here.pk}", {"accepts_keys": True})
+    assert told(refused)[:2] == (409, "refused")
+
+    moved = staff.post(f"/staff/gateways/{here.pk}/drain", {"move_siloed": True}).json()
+    assert moved["moves_siloed_since"] is not None
+    go_on_with_drains(Gateway.objects.all())
+    left = staff.get(f"/staff/gateways/{here.pk}/drain").json()
+    assert (left["siloed"], left["leaving"]) == (0, standing)
+    assert staff.get(f"/staff/gateways/{here.pk}").json()["draining_since"] is not None
+
+    again = staff.post(f"/staff/gateways/{here.pk}/undrain", {})
+    assert (again.status_code, again.json()["draining_since"]) == (200, None)
+
+
+def test_keys_of_others_take_room(staff: ApiClient) -> None:
+    gateway = make_gateway(capacity=100)
+    Gateway.objects.filter(pk=gateway.pk).update(foreign_keys=30)
+
+    shown = staff.get(f"/staff/gateways/{gateway.pk}").json()
+
+    assert (shown["foreign_keys"], shown["headroom"]) == (30, 70)

@@ -53,7 +53,8 @@ def test_pool_is_previewed_and_resized(staff: ApiClient) -> None:
     for _number in range(4):
         buy(make_tenant(), tier)
 
-    assert staff.get(f"/staff/pools/{tier.pk}/preview?size=1").json() == {"size": 1, "moved": 2, "grace_seconds": 7 * 86400}
+    preview = staff.get(f"/staff/pools/{tier.pk}/preview?size=1").json()
+    assert (preview["size"], preview["moved"], preview["grace_seconds"]) == (1, 2, 7 * 86400)
     shrunk = staff.post(f"/staff/pools/{tier.pk}/resize", {"size": 1})
     assert (shrunk.status_code, shrunk.json()["size"], [key["load"] for key in shrunk.json()["keys"]]) == (200, 1, [4])
     assert len(staff.post(f"/staff/pools/{tier.pk}/resize", {"size": 3}).json()["keys"]) == 3
@@ -185,6 +186,9 @@ def test_api_keys_are_filtered(staff: ApiClient, acme: Tenant, outsiders: Tenant
         assert listed(query) == {str(theirs.pk)}, query
     assert listed("status=ready") == {str(mine.pk), str(theirs.pk)}
     assert listed("status=preparing") == {str(fresh.pk)}
+    api_keys.rotate(api_key=mine, grace=timedelta(hours=1), actor=SYSTEM)  # its new credential is being made
+    assert listed("status=ready") == {str(mine.pk), str(theirs.pk)}
+    assert {row["status"] for row in staff.get("/staff/keys?status=ready").json()["data"]} == {"ready"}
     api_keys.disable(api_key=mine, actor=SYSTEM)
     api_keys.revoke(api_key=theirs, actor=SYSTEM)
     assert (listed("status=disabled"), listed("status=revoked")) == ({str(mine.pk)}, {str(theirs.pk)})
@@ -235,14 +239,14 @@ def test_credential_that_is_not_found_is_told_apart_and_kept_nowhere(
     missing = staff.post("/staff/keys/find", {"credential": unknown}, Idempotency_Key="a")
     assert told(missing) == (404, "not-found", "No gateway key has or had this value.")
     typo = staff.post("/staff/keys/find", {"credential": unknown[:-1]})
-    assert told(typo)[2] == "credential: This is no credential of ours: look for a typo or a missing end."
+    assert told(typo)[2] == "credential: This is no credential of ours, nor of a key that was adopted: look for a typo or a missing end."
     for answer in (missing, typo):
         assert unknown[4:20] not in answer.content.decode()
     assert unknown[4:20] not in caplog.text
     assert IdempotentAnswer.objects.count() == 0
 
 
-@pytest.mark.parametrize(("path", "most"), [("/staff/pools", 2), ("/staff/gateway-keys", 4), ("/staff/keys", 2)])
+@pytest.mark.parametrize(("path", "most"), [("/staff/pools", 2), ("/staff/gateway-keys", 4), ("/staff/keys", 3)])
 def test_lists_take_the_same_queries_whatever_their_length(
     staff: ApiClient, queries_of: Callable[[ApiClient, str], int], acme: Tenant, path: str, most: int
 ) -> None:

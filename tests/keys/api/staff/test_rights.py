@@ -24,7 +24,8 @@ pytestmark = pytest.mark.django_db
 def endpoints() -> Iterator[tuple[str, type[StaffView]]]:
     for pattern in urls.urlpatterns:
         assert isinstance(pattern, URLPattern)
-        yield "/staff/" + str(pattern.pattern).replace("<uuid:pk>", str(uuid.UUID(int=1))), pattern.callback.view_class  # type: ignore[attr-defined]
+        path = str(pattern.pattern).replace("<uuid:pk>", str(uuid.UUID(int=1))).replace("<int:pk>", "1")
+        yield f"/staff/{path}", pattern.callback.view_class  # type: ignore[attr-defined]
 
 
 CALLS = [(path, method, view) for path, view in endpoints() for method in sorted(view.scopes)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -172,18 +173,19 @@ def test_runs_and_findings(staff: ApiClient) -> None:
     common: dict[str, Any] = {"run": drift, "gateway": gateway, "subject": "gateway key", "detail": "It is gone.", "action": "Made again."}
     Finding.objects.create(kind="missing", resolved_at=now, **common)
     Finding.objects.create(kind="extra", quarantined_at=now, **common)
-    Finding.objects.create(kind="differs", **common)
+    Finding.objects.create(kind="wrong_enabled", **common)
+    Finding.objects.create(kind="detached", row_id=uuid.uuid4(), **common)
 
     def listed(path: str) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = staff.get(path).json()["data"]
         return rows
 
-    for outcome, findings in (("drift", 3), ("clean", 0), ("failed", 0), ("running", 0)):
+    for outcome, findings in (("drift", 4), ("clean", 0), ("failed", 0), ("running", 0)):
         [run] = listed(f"/staff/reconcile-runs?outcome={outcome}")
         assert (run["outcome"], run["findings"]) == (outcome, findings)
     assert len(listed(f"/staff/reconcile-runs?gateway={gateway.pk}")) == 3
     assert len(listed("/staff/reconcile-runs")) == 4
-    for state, kind in (("resolved", "missing"), ("quarantine", "extra"), ("open", "differs")):
+    for state, kind in (("resolved", "missing"), ("quarantine", "extra"), ("open", "wrong_enabled"), ("repairing", "detached")):
         [finding] = listed(f"/staff/findings?state={state}&gateway={gateway.pk}&run={drift.pk}")
         assert (finding["state"], finding["kind"], finding["run"]) == (state, kind, drift.pk)
         assert listed(f"/staff/findings?kind={kind}") == [finding]
