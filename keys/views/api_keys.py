@@ -39,10 +39,10 @@ def key_list(request: TenantRequest) -> HttpResponse:
 @never_cache
 @tenant_required()
 def key_row(request: TenantRequest, pk: uuid.UUID) -> HttpResponse:
-    """The row of a key that was being prepared, for htmx; 204 (nothing is swapped, the focus stays) while it still is."""
+    """The row of a key whose credential was being made, for htmx; 204 (nothing is swapped, the focus stays) while it still is."""
     api_key = selectors.api_key_of(request.tenant, pk)
     [row] = key_rows([api_key], timezone.now())
-    if row.is_preparing:
+    if row.is_waiting:
         return HttpResponse(status=204)
     return render(request, "keys/_row.html", {"row": row, "news": True, "may_change": request.membership.may(Role.MEMBER)})
 
@@ -59,9 +59,9 @@ def key_detail(request: TenantRequest, pk: uuid.UUID) -> HttpResponse:
 @never_cache
 @tenant_required()
 def key_state(request: TenantRequest, pk: uuid.UUID) -> HttpResponse:
-    """Status and actions of a key that was being prepared, for htmx; 204 while it still is."""
+    """Status and actions of a key whose credential was being made, for htmx; 204 while it still is."""
     api_key = selectors.api_key_of(request.tenant, pk)
     context = detail_context(request, api_key)
-    if context["row"].is_preparing:
+    if context["row"].is_waiting:
         return HttpResponse(status=204)
     return render(request, "keys/_state_news.html", context)

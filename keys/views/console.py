@@ -66,12 +66,19 @@ def _key_data(api_keys: list[ApiKey]) -> dict[str, dict[str, object]]:
     return {str(row.api_key.pk): _one_key(row, stages[row.api_key.pk].test_url if row.api_key.pk in stages else None) for row in rows}
 
 
+def _state(row: KeyRow) -> str:
+    """What the console has words for."""
+    if row.is_suspended:
+        return "suspended"
+    return "renewing" if row.is_renewing else row.status.value
+
+
 def _one_key(row: KeyRow, url: str | None) -> dict[str, object]:
     api_key, tier = row.api_key, row.api_key.tier
     return {
         "url": url,
         "lastFour": api_key.gateway_key.last_four,
-        "status": "suspended" if row.is_suspended else row.status.value,
+        "status": _state(row),
         "limits": words.limits_text(tier),
         "rate": float(tier.throttle_rate),
         "burst": tier.throttle_burst,

@@ -95,6 +95,7 @@ def _checks() -> dict[str, list[str]]:
 def _states() -> dict[str, str]:
     return {
         "preparing": _("This key is being prepared: until it is ready, expect 403."),
+        "renewing": _("The new credential of this key is on its way, and the console sends that one: until it is there, expect 403."),
         "disabled": _("This key is disabled: expect 403 until you enable it."),
         "suspended": _("Your organisation is suspended: its credentials cannot be loaded until it is resumed."),
         "revoked": _("This key was revoked: its credential cannot be loaded any more."),

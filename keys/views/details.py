@@ -7,6 +7,7 @@ from django.utils import timezone
 
 from keys import selectors
 from keys.models import ApiKey
+from keys.queues import about_text, ready_in
 from keys.views.charts import bar_chart
 from keys.views.presenting import history_lines, key_rows, old_credentials
 from keys.views.snippets import snippets
@@ -19,10 +20,12 @@ def detail_context(request: TenantRequest, api_key: ApiKey, credential: str | No
     now = timezone.now()
     [row] = key_rows([api_key], now)
     endpoint = selectors.endpoint_of(api_key)
+    seconds = ready_in([api_key], now).get(api_key.pk)
     return {
         "api_key": api_key,
         "tier": api_key.tier,
         "row": row,
+        "wait": "" if seconds is None else about_text(seconds),
         "endpoint": endpoint,
         "credential": credential,
         "old_credentials": old_credentials(selectors.other_credentials(api_key, now), now),

@@ -19,10 +19,12 @@ STATUS_KINDS = {Status.READY: "good", Status.PREPARING: "waiting", Status.DISABL
 
 @dataclass(frozen=True, kw_only=True)
 class KeyRow:
-    """One API key with what is derived of it at one moment."""
+    """One API key with what is derived of it at one moment. ``is_renewing``: it works, by the credential before the current one, which is
+    still being made."""
 
     api_key: ApiKey
     status: Status
+    is_renewing: bool
     usage: PeriodUsage
     resets: str
 
@@ -33,6 +35,11 @@ class KeyRow:
     @property
     def is_preparing(self) -> bool:
         return self.status is Status.PREPARING
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether its current credential is still being made."""
+        return self.is_preparing or self.is_renewing
 
     @property
     def is_ready(self) -> bool:
@@ -53,12 +60,14 @@ class KeyRow:
 
 
 def key_rows(api_keys: Sequence[ApiKey], now: datetime) -> list[KeyRow]:
-    """A row for each API key, in one query whatever their number. Tier, gateway key and tenant must be selected with them."""
+    """A row for each API key, in two queries whatever their number. Tier, gateway key and tenant must be selected with them."""
     usages = selectors.usages_of_period(api_keys, now)
+    renewing = selectors.renewing_among(api_keys, now)
     return [
         KeyRow(
             api_key=api_key,
-            status=api_key.status(now),
+            status=api_key.status(now, renewing=api_key.pk in renewing),
+            is_renewing=api_key.pk in renewing,
             usage=usages[api_key.pk],
             resets=resets_text(usages[api_key.pk].resets_at, api_key.tier.quota_period, now),
         )
@@ -87,12 +96,16 @@ def _what_happened(event: AuditEvent) -> str:
         "api_key.rotated": _("Rotated"),
         "api_key.revoked": _("Revoked"),
         "api_key.revealed": _("Credential read"),
+        "api_key.adopted": _("Taken over by our staff, with the credential it had"),
         "api_key.moved": _("Given a new credential by our staff"),
+        "api_key.repaired": _("Found changed at the gateway, and put right"),
     }
     text = texts.get(event.action, event.action)  # an action that this page does not know is shown by its name
     before, after = event.data.get("before"), event.data.get("after")
     if event.action == "api_key.rotated" and before and after:
-        return _("Rotated: ...%(before)s was replaced by ...%(after)s") % {"before": before, "after": after}
+        text = _("Rotated: ...%(before)s was replaced by ...%(after)s") % {"before": before, "after": after}
+    if event.data.get("endpoint"):
+        return _("%(what)s; calls now go to %(url)s") % {"what": text, "url": event.data["endpoint"]}
     if event.action == "api_key.renamed":
         name = (after or {}).get("name")
         return _("Renamed to “%(name)s”") % {"name": name} if name else text

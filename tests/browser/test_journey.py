@@ -77,7 +77,7 @@ def test_owner_rotates_disables_enables_and_revokes(portal: Portal, alice: User)
     page.get_by_role("link", name="Rotate").click()
     page.get_by_label(re.compile("1 hour")).check()
     page.get_by_role("button", name="Rotate this key").click()
-    expect(page.get_by_text("Two credentials work")).to_be_visible()
+    expect(page.get_by_text("Two credentials work")).to_be_visible(timeout=30_000)  # said once the new one is ready
     assert portal.sandbox.invoke(old).status == 200
 
     page.get_by_role("link", name="Disable").click()

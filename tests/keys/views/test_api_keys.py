@@ -6,19 +6,20 @@ from django.urls import reverse
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
-from keys.models import ApiKey, Tier, UsageDay
-from keys.services import api_keys
+from keys.models import ApiKey, Gateway, GatewayKey, Tier, UsageDay
+from keys.services import api_keys, pools
 from tenants.audit import SYSTEM, Actor, record
 from tenants.models import Membership, Tenant, User
 from tests.support.cast import make_member
 from tests.support.factories import bring_into_service, buy, make_tier
 
-# Session, person, membership (with its tenant), count, page of keys, usage of their gateway keys.
-LIST_QUERIES = 6
+# Session, person, membership (with its tenant), count, page of keys, usage of their gateway keys; of those that are being prepared,
+# which have an older credential that works.
+LIST_QUERIES = 7
 # Session, person, membership, key, usage, stage, old credentials, days, history.
-DETAIL_QUERIES = 9
-# Session, person, membership, keys, stages, usage, stage origins.
-CONSOLE_QUERIES = 7
+DETAIL_QUERIES = 14  # five of them because the key is being prepared
+# Session, person, membership, keys, stages, usage, older credentials, stage origins.
+CONSOLE_QUERIES = 8
 
 
 def many(tenant: Tenant, tier: Tier, count: int) -> list[ApiKey]:
@@ -164,6 +165,42 @@ def test_detail_in_a_grace_period_names_both_credentials_and_until_when(client_o
     assert reverse("keys:rotate", args=[shop.pk]) not in page
 
 
+def test_key_works_on_while_its_new_credential_is_being_made(client_of_alice: Client, stall: ApiKey) -> None:
+    old = stall.gateway_key
+    pools.replace_pool_key(gateway_key=old, grace=timedelta(days=7), actor=SYSTEM)
+    listed = client_of_alice.get(reverse("keys:list")).content.decode()
+    page = client_of_alice.get(reverse("keys:detail", args=[stall.pk])).content.decode()
+
+    for text in (listed, page):
+        assert "New credential on its way; the present one goes on working." in text
+        assert "Ready" in text
+        assert "Preparing" not in text
+    assert f"The present credential (...{old.last_four}) works for another 6 d 23 h" in page
+    row, state = reverse("keys:row", args=[stall.pk]), reverse("keys:state", args=[stall.pk])
+    assert f'hx-get="{row}"' in listed
+    assert f'hx-get="{state}"' in page
+    assert [client_of_alice.get(url).status_code for url in (row, state)] == [204, 204]
+    assert '"status": "renewing"' in client_of_alice.get(reverse("keys:console")).content.decode()
+
+    bring_into_service()
+    for url in (row, state):
+        news = client_of_alice.get(url).content.decode()
+        assert "Stall is ready." in news
+        assert "on its way" not in news
+    assert "Two credentials work: the new one" in client_of_alice.get(state).content.decode()
+
+
+def test_list_asks_no_more_for_many_keys_whose_credentials_are_being_made(
+    client_of_alice: Client, acme: Tenant, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    many(acme, make_tier(pool_size=1, max_api_keys=20), 20)
+    bring_into_service()
+    pools.replace_pool_key(gateway_key=GatewayKey.objects.get(), grace=timedelta(days=1), actor=SYSTEM)
+    with django_assert_num_queries(LIST_QUERIES):
+        page = client_of_alice.get(reverse("keys:list")).content.decode()
+    assert page.count("New credential on its way") == 20
+
+
 def test_detail_of_a_revoked_key_keeps_its_history_and_offers_nothing(client_of_alice: Client, shop: ApiKey) -> None:
     api_keys.revoke(api_key=shop, actor=SYSTEM)
     page = client_of_alice.get(reverse("keys:detail", args=[shop.pk])).content.decode()
@@ -212,3 +249,17 @@ def test_menu_switches_organisations_where_there_are_several(client_of_alice: Cl
     assert switch not in client_of_alice.get(reverse("keys:list")).content.decode()
     Membership.objects.create(user=alice, tenant=outsiders)
     assert switch in client_of_alice.get(reverse("keys:list")).content.decode()
+
+
+def test_key_that_is_being_prepared_says_about_how_long(client_of_alice: Client, acme: Tenant) -> None:
+    api_key = many(acme, make_tier(), 1)[0]
+    Gateway.objects.update(propagation_seconds=30)
+    url = reverse("keys:detail", args=[api_key.pk])
+
+    assert "about 35 s" in client_of_alice.get(url).content.decode()
+
+    GatewayKey.objects.update(in_service_at=timezone.now() + timedelta(seconds=119))
+    assert "about 2 min" in client_of_alice.get(url).content.decode()
+
+    GatewayKey.objects.update(in_service_at=None, last_error="It failed.")
+    assert "longer than usual" in client_of_alice.get(url).content.decode()
