@@ -3,10 +3,12 @@
 Exactly one beat, never ``worker -B``.
 """
 
+import importlib
 import os
 from typing import Any
 
 from celery import Celery, Task
+from celery.signals import celeryd_after_setup
 from django_structlog.celery.steps import DjangoStructLogInitStep
 from kombu.transport import TRANSPORT_ALIASES
 
@@ -30,3 +32,12 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 # Carries the request id of the publisher into the task's log lines.
 app.steps["worker"].add(DjangoStructLogInitStep)
+
+
+@celeryd_after_setup.connect
+def load_what_is_worked_with(**kwargs: Any) -> None:
+    """Have a worker load boto3 and what uses it before it says that it is ready: a revoke that comes first need not wait for that.
+
+    Tasks import it when they run, for web processes send tasks without it.
+    """
+    importlib.import_module("keys.sync.converge")

@@ -30,6 +30,7 @@ _QUIET = {
     "django.db.backends": "INFO",
     "django.template": "INFO",
     "botocore": "INFO",
+    "botocore.credentials": "CRITICAL",  # a role that cannot be taken on is an error of ours in one line, not a traceback a heartbeat
     "urllib3": "INFO",
     "amqp": "INFO",
     "kombu": "INFO",

@@ -18,7 +18,7 @@ GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
 WELL_FORMED_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 # Asked every few seconds by load balancers: told at DEBUG only, as static files are.
-QUIET_PATHS = ("/healthz", "/readyz")
+QUIET_PATHS = ("/healthz", "/readyz", "/metrics")
 
 
 class RequestLogMiddleware:

@@ -189,8 +189,14 @@ CELERY_BEAT_SCHEDULE = {
     "sweep": {"task": "keys.sweep", "schedule": SWEEP_SECONDS, "options": {"expires": SWEEP_SECONDS}},
     "webhooks": {"task": "tenants.deliver_webhooks", "schedule": SWEEP_SECONDS, "options": {"expires": SWEEP_SECONDS}},
 }
-# Receivers of webhooks are others' machines and may be slow: what is sent to them has a queue of its own.
-CELERY_TASK_ROUTES = {"tenants.deliver_webhooks": {"queue": "webhooks"}}
+# How often, in seconds, each usage plan's canary is called on the data plane; 0: there are no canaries.
+CANARY_SECONDS = env.integer("CANARY_SECONDS", 60 if DEMO else 300, low=0, high=86400)
+if CANARY_SECONDS:
+    tick = min(CANARY_SECONDS, 15)
+    CELERY_BEAT_SCHEDULE["canaries"] = {"task": "keys.canaries", "schedule": tick, "options": {"expires": tick}}
+# Receivers of webhooks are others' machines and may be slow, and so may be a backend behind API Gateway: what calls them has a queue of
+# its own.
+CELERY_TASK_ROUTES = {"tenants.deliver_webhooks": {"queue": "webhooks"}, "keys.canaries": {"queue": "webhooks"}}
 
 # --- People -------------------------------------------------------------------------------------------------------------------
 
@@ -311,6 +317,11 @@ DJANGO_STRUCTLOG_CELERY_ENABLED = True
 # /readyz says "degraded" while a row waits longer than this for a worker.
 PENDING_DEGRADED_SECONDS = env.integer("PENDING_DEGRADED_SECONDS", 300, low=1, high=86400)
 
+# What monitoring has to send to read /metrics; without it there is no such page.
+METRICS_TOKEN = env.secret("METRICS_TOKEN")
+if METRICS_TOKEN and len(METRICS_TOKEN) < 20:
+    raise ImproperlyConfigured("METRICS_TOKEN is too short to be a secret. Make one with: openssl rand -hex 24")
+
 # --- Webhooks -------------------------------------------------------------------------------------------------------------------
 
 # What tenants' webhooks may be sent to beside public addresses: nothing ("off"), this machine, or private networks too.
@@ -323,7 +334,7 @@ GATEWAY_ENDPOINT_URL = env.url("AWS_ENDPOINT_URL_API_GATEWAY", env.text("AWS_END
 # Whether the lease holder keeps itself under the rates AWS publishes. "off" suits a sandbox that enforces none.
 GATEWAY_PACING = env.choice("GATEWAY_PACING", "aws", of={"aws", "off"})
 GATEWAY_TIMEOUT_SECONDS = env.integer("GATEWAY_TIMEOUT_SECONDS", 15, low=1, high=60)
-GATEWAY_LEASE_SECONDS = env.integer("GATEWAY_LEASE_SECONDS", 60, low=5, high=600)
+GATEWAY_LEASE_SECONDS = env.integer("GATEWAY_LEASE_SECONDS", 24, low=5, high=600)
 # How often, in seconds: a gateway is asked for a sign of life; everything is compared; usage is read.
 HEARTBEAT_SECONDS = env.integer("HEARTBEAT_SECONDS", 3 if DEMO else 60, low=1, high=3600)
 RECONCILE_SECONDS = env.integer("RECONCILE_SECONDS", 3600, low=10, high=7 * 86400)

@@ -8,7 +8,7 @@ from django.contrib.auth.models import Group
 from django.urls import URLPattern, URLResolver, include, path
 from django.views.generic import RedirectView
 
-from portal.views import api_docs, docs, health, home, mailbox
+from portal.views import api_docs, docs, health, home, mailbox, metrics
 from tenants.ratelimits import limited
 
 handler400 = "portal.views.errors.bad_request"
@@ -28,8 +28,9 @@ reauthenticate = limited(group="reauthenticate", rate="10/m", key="user")(accoun
 to_api_docs = RedirectView.as_view(pattern_name="api_docs", http_method_names=["get", "head"])
 
 # Admin pages of other apps that nobody needs and somebody could misuse: the seeds of second factors; making any address a verified
-# one; groups, whose changes leave no audit event. Here every app's admin has been registered.
-admin.site.unregister([Authenticator, EmailAddress, Group])
+# one; groups, whose changes leave no audit event. Here every app's admin has been registered. An import that failed further down is
+# tried again with the next request, and says then what was wrong the first time.
+admin.site.unregister([each for each in (Authenticator, EmailAddress, Group) if admin.site.is_registered(each)])
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", home.home, name="home"),
@@ -55,6 +56,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     # Operations
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
+    path("metrics", metrics.metrics, name="metrics"),
     # Demo mode only
     path("_mail/", mailbox.mail_list, name="mailbox"),
     path("_mail/<slug:name>/", mailbox.mail_detail, name="mail"),

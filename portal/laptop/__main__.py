@@ -30,6 +30,7 @@ def main() -> int:
 
 def _supervise(settings: Configuration) -> int:
     environment = configuration.children_environment(settings)
+    configuration.check_settings(environment)
     with Supervisor() as supervisor:
         try:
             _start(supervisor, settings, environment)

@@ -6,8 +6,10 @@ import errno
 import fcntl
 import json
 import os
+import runpy
 import secrets
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -128,6 +130,19 @@ def children_environment(configuration: Configuration) -> dict[str, str]:
     return environment if configuration.aws else _pointed_at_sandbox(environment, configuration)
 
 
+def check_settings(environment: Mapping[str, str]) -> None:
+    """Raises ImproperlyConfigured for what the portal's settings refuse in this environment: said once, before any part is started, and
+    not by each of them."""
+    own = dict(os.environ)
+    os.environ.clear()
+    os.environ.update(environment)
+    try:
+        runpy.run_path(str(ROOT / "portal" / "settings.py"))
+    finally:
+        os.environ.clear()
+        os.environ.update(own)
+
+
 def _pointed_at_sandbox(environment: dict[str, str], configuration: Configuration) -> dict[str, str]:
     # Whatever AWS account this person works with otherwise, the demo must not reach it.
     for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN"):
@@ -139,6 +154,7 @@ def _pointed_at_sandbox(environment: dict[str, str], configuration: Configuratio
         "GATEWAY_INVOKE_URL": f"http://localhost:{configuration.sandbox_port}/_aws/execute-api/groceries/v1",
         "GATEWAY_PACING": env.text("GATEWAY_PACING", "off"),
         "AWS_ENDPOINT_URL_API_GATEWAY": configuration.sandbox_url,
+        "AWS_ENDPOINT_URL_STS": configuration.sandbox_url,
         "AWS_ACCESS_KEY_ID": "sandbox",
         "AWS_SECRET_ACCESS_KEY": "sandbox",
         "AWS_REGION": "us-east-1",

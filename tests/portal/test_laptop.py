@@ -140,6 +140,20 @@ def test_aws_mode_says_what_it_misses(settings_of):
         settings_of(GATEWAY="aws", GATEWAY_ACCOUNT_ID="123456789012", GATEWAY_REGION="eu-west-1")
 
 
+def test_command_beside_it_has_its_database_and_secrets(settings_of):
+    settings = settings_of()
+    settings.data_dir.mkdir()
+    command = [sys.executable, "-m", "portal.laptop.manage", "shell", "-c"]
+    command.append("from django.conf import settings as s; print(s.DEMO, s.DATABASES['default']['NAME'], s.SECRET_KEY)")
+
+    refused = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    made = configuration.children_environment(settings)["SECRET_KEY"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+
+    assert (refused.returncode, "name its folder with DATA_DIR" in refused.stderr) == (2, True)
+    assert done.stdout.split()[-3:] == ["True", str(settings.data_dir / "tollgate.sqlite3"), made]
+
+
 def test_data_folder_belongs_to_one_run(settings_of):
     settings = settings_of()
     with configuration.lock(settings.data_dir), pytest.raises(UnableToStart, match="Another `make run`"):
@@ -160,8 +174,8 @@ class Laptop:
         self.folder = folder
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
-        own = {"PORT": str(self.port), "SANDBOX_PORT": str(self.sandbox_port), "DATA_DIR": str(self.folder / "data")}
+    def start(self, **more: str) -> None:
+        own = {"PORT": str(self.port), "SANDBOX_PORT": str(self.sandbox_port), "DATA_DIR": str(self.folder / "data"), **more}
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "DJANGO_", "GATEWAY", "DEMO"))}
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
@@ -270,6 +284,27 @@ def test_killed_supervisor_takes_its_children_along(laptop):
 
     wait_until(lambda: not any(is_alive(pid) for pid in descendants), seconds=10, what="the end of all children")
     assert laptop.ports_are_free()
+
+
+def test_setting_that_is_refused_is_said_in_one_line_before_anything_ran(laptop):
+    laptop.start(METRICS_TOKEN="too-short")
+
+    assert laptop.process.wait(60) == 2
+    [line] = laptop.text().splitlines()
+    assert line == "Tollgate cannot start. METRICS_TOKEN is too short to be a secret. Make one with: openssl rand -hex 24"
+    assert laptop.ports_are_free()
+
+
+def test_settings_are_read_in_the_environment_of_the_parts(settings_of):
+    settings = settings_of()
+    with configuration.lock(settings.data_dir):
+        environment = configuration.children_environment(settings)
+    before = dict(os.environ)
+
+    configuration.check_settings(environment)
+    with pytest.raises(ImproperlyConfigured, match="METRICS_TOKEN"):
+        configuration.check_settings({**environment, "METRICS_TOKEN": "too-short"})
+    assert dict(os.environ) == before
 
 
 @pytest.mark.slow
