@@ -1,7 +1,7 @@
 # The commands of Tollgate. `make` lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test check openapi fuzz bench lock format clean
+.PHONY: help run test check openapi fuzz faults matrix bench lock format clean
 
 # Python 3.11 or newer makes the environment; what it runs on is pinned with hashes.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -12,6 +12,12 @@ SOURCES := portal tenants keys sandbox
 JOBS ?= 2
 # Fuzzing goes on until so many requests were sent.
 CASES ?= 20000
+# The soak in faults: so many purchases over these seeds; results are appended to a file.
+SEEDS ?= 1-20
+PURCHASES ?= 200000
+OUT ?= faults.jsonl
+# How long an outage of the fault matrix lasts.
+FAULT_SECONDS ?= 30
 DESCRIBE := DEMO=1 LOG_LEVEL=ERROR $(BIN)/python manage.py spectacular --validate --fail-on-warn
 
 help: ## List the commands
@@ -23,8 +29,8 @@ run: $(VENV)/.run-is-installed ## Start everything on this machine (PORT, SANDBO
 test: $(VENV)/.dev-is-installed ## Run every test that can run here: on SQLite, then what concerns the database on PostgreSQL
 	$(BIN)/pytest -n $(JOBS) -m "not postgres"
 	@if url=$$($(BIN)/python -m tests.support.services postgres); then \
-	  echo "$(BIN)/pytest -m 'postgres or flow'  (PostgreSQL)"; \
-	  TEST_DATABASE_URL=$$url $(BIN)/pytest -m "postgres or flow"; \
+	  echo "$(BIN)/pytest -m 'postgres or flow or faults'  (PostgreSQL)"; \
+	  TEST_DATABASE_URL=$$url $(BIN)/pytest -n $(JOBS) -m "postgres or flow or faults"; \
 	elif [ "$$TOLLGATE_REQUIRE_SERVICES" = 1 ]; then echo "No PostgreSQL server answers." >&2; exit 1; \
 	else echo "Left out: the tests on PostgreSQL, for no server answers (POSTGRES_URL names another)."; fi
 
@@ -33,7 +39,7 @@ check: $(VENV)/.dev-is-installed ## Lint, types, import rules, migrations, produ
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy $(SOURCES)
 	$(BIN)/lint-imports
-	DEMO=1 $(BIN)/python manage.py makemigrations --check --dry-run
+	DEMO=1 DATABASE_URL=sqlite://:memory: $(BIN)/python manage.py makemigrations --check --dry-run
 	set -a && . deploy/production.env.example && set +a && $(BIN)/python manage.py check --deploy --fail-level WARNING
 	$(BIN)/djlint templates --lint --quiet
 	$(DESCRIBE) | diff -u docs/openapi.yaml - || { echo "docs/openapi.yaml has fallen behind the code: run make openapi." >&2; exit 1; }
@@ -44,6 +50,15 @@ openapi: $(VENV)/.dev-is-installed ## Write the description of the REST API, doc
 fuzz: $(VENV)/.dev-is-installed ## Send the REST API all that its description allows and forbids (CASES, SEED can be set)
 	@url=$$($(BIN)/python -m tests.support.services postgres) && export TEST_DATABASE_URL=$$url; \
 	$(BIN)/python -m tests.api_clients.fuzzing --cases $(CASES) $(if $(SEED),--seed $(SEED))
+
+faults: $(VENV)/.dev-is-installed ## Break everything for half an hour and look for what is lost (SEEDS, PURCHASES, OUT can be set)
+	@url=$$($(BIN)/python -m tests.support.services postgres) && export TEST_DATABASE_URL=$$url; \
+	$(BIN)/python -m tests.faults.soak --seeds $(SEEDS) --purchases $(PURCHASES) --out $(OUT)
+
+matrix: $(VENV)/.dev-is-installed ## Kill at every crash point, and break parts one by one for FAULT_SECONDS each
+	@url=$$($(BIN)/python -m tests.support.services postgres) && export TEST_DATABASE_URL=$$url; \
+	FAULTS=each FAULT_SECONDS=$(FAULT_SECONDS) FAULT_RESULTS=$(CURDIR)/matrix.jsonl \
+	  $(BIN)/pytest -o faulthandler_timeout=$$((600 + 2 * $(FAULT_SECONDS))) tests/faults
 
 bench: $(VENV)/.dev-is-installed ## Measure, each figure beside its limit and its plain version
 	@for file in $$(grep -l '^if __name__' bench/*.py); do $(BIN)/python -m bench.$$(basename $$file .py) || exit 1; done
