@@ -12,7 +12,8 @@ from django.apps import apps
 from django.contrib.contenttypes.models import ContentType
 from django.test import Client
 
-from keys.models import ApiKey, Finding, GatewayKey, ReconcileRun, Stage, Tier
+from keys.models import Adoption, ApiKey, Finding, GatewayKey, ReconcileRun, Stage, Tier
+from keys.services import adoptions
 from tenants.audit import SYSTEM
 from tenants.models import AuditEvent, EventType, Tenant, Token, User
 from tenants.webhooks import endpoints
@@ -33,6 +34,7 @@ def world(acme: Tenant, alice: User, bob: User, charlie: User, sam: User) -> dic
     bring_into_service()
     run = ReconcileRun.objects.create(gateway=api_key.gateway_key.gateway)
     Finding.objects.create(run=run, gateway=run.gateway, kind="extra", subject="gateway key", detail="", action="")
+    adoptions.ask(gateway=run.gateway, actor=SYSTEM)
     token_for(sam)
     token_for(alice)
     webhook, _secret = endpoints.register(tenant=acme, url="https://example.com/", types=[EventType.KEY_READY], actor=SYSTEM)
@@ -67,6 +69,8 @@ def _of_admin(world: dict[str, Any], route: str, name: str) -> Any:
     if name in samples:
         return samples[name]
     _staff, app, model, *_rest = route.split("/")
+    if model == "tier":
+        return Tier.objects.get(slug="free").pk  # what a pool can do, a siloed tier refuses
     return world["api_key"].pk if app == "r" else apps.get_model(app, model).objects.first().pk
 
 
@@ -81,6 +85,7 @@ def _of_staff(world: dict[str, Any], collection: str) -> Any:
         "gateway-keys": GatewayKey.objects.get(role="pool").pk,
         "tenants": api_key.tenant_id,
         "keys": api_key.pk,
+        "adoptions": Adoption.objects.get().pk,
         "tokens": Token.objects.get(tenant=None).pk,
     }[collection]
 

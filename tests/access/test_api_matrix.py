@@ -22,6 +22,7 @@ from django.urls import resolve
 from django.utils import timezone
 
 from keys.models import ApiKey, Finding, GatewayKey, ReconcileRun, Stage
+from keys.services import adoptions
 from tenants.audit import SYSTEM
 from tenants.models import AuditEvent, EventType, Scope, Tenant, Token, User, WebhookDelivery
 from tenants.rights import STAFF_SCOPES, TENANT_SCOPES
@@ -65,6 +66,7 @@ def world(acme: Tenant, alice: User, bob: User, charlie: User, sam: User) -> dic
         "staff/keys": api_key.pk,
         "staff/reconcile-runs": run.pk,
         "staff/findings": finding.pk,
+        "staff/adoptions": adoptions.ask(gateway=gateway, actor=SYSTEM).pk,
         "staff/tokens": Token.objects.get(user=sam, name="Seen").pk,
         "staff/audit-events": AuditEvent.objects.first().pk,
     }
