@@ -9,6 +9,8 @@ import os
 import platform
 from collections.abc import Iterable, Sequence
 
+CREATE_A_SECOND = 5  # CreateApiKey, developer guide, control-plane quotas
+
 
 def table(title: str, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print a table; the first column is text, the others stand right."""
@@ -36,3 +38,10 @@ def verdict(goals: Iterable[tuple[str, bool]]) -> int:
         print(f"  {'met    ' if reached else 'MISSED '} {text}")
         met = met and reached
     return 0 if met else 1
+
+
+def use_sandbox(url: str) -> None:
+    """Let boto3 speak to this sandbox, with credentials that it takes."""
+    os.environ.update(
+        AWS_ENDPOINT_URL_API_GATEWAY=url, AWS_ACCESS_KEY_ID="sandbox", AWS_SECRET_ACCESS_KEY="sandbox", AWS_DEFAULT_REGION="us-east-1"
+    )

@@ -9,8 +9,8 @@ import argparse
 import os
 import random
 import statistics
+import sys
 import time
-import uuid
 from typing import Any
 
 os.environ.setdefault("DEMO", "1")
@@ -22,6 +22,7 @@ django.setup()
 
 from django.db import connection, connections
 
+from bench import machine, table, verdict
 from bench.database import throwaway_database
 from keys.models import ApiKey, GatewayKey, Pool, Tier
 from keys.models.tickets import LOCK_CLASS, restart_tickets
@@ -89,12 +90,13 @@ def fill(strategy: str, tier: Tier, tenant: Tenant, *, rows: int, clients: int) 
     return {"rate": share * clients / seconds, "last_over_first": tenth(9) / tenth(0), "spread": spread}
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=300_000)
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--pool", type=int, default=1000)
     options = parser.parse_args()
+    machine()
     with throwaway_database():
         tier, tenant = make_pool(options.pool)
         bare = [fill("bare", tier, tenant, rows=options.rows, clients=options.clients)]
@@ -104,17 +106,31 @@ def main() -> None:
         assert ApiKey.objects.exists()
         connections.close_all()
     reference = statistics.mean(run["rate"] for run in bare)
-    print(f"{options.rows:,} purchases of one pool of {options.pool:,} keys by {options.clients} clients  (run {uuid.uuid4().hex[:6]})")
-    print(f"{'strategy':<28}{'a second':>10}{'x bare':>8}{'last/first tenth':>18}{'spread':>8}")
-    for name, run in (
-        ("bare insert, random key", bare[0]),
-        ("tickets and free slots", ours),
-        ("bare insert, again", bare[1]),
-        ("naive, first 2,000", naive),
-    ):
-        print(f"{name:<28}{run['rate']:>10,.0f}{run['rate'] / reference:>8.2f}{run['last_over_first']:>18.2f}{run['spread']:>8}")
-    print("goal: tickets >= 0.80 x bare, spread <= 1")
+    table(
+        f"{options.rows:,} purchases of one pool of {options.pool:,} keys by {options.clients} clients",
+        ("strategy", "a second", "x bare", "last / first tenth", "spread"),
+        [
+            (name, f"{run['rate']:,.0f}", f"{run['rate'] / reference:.2f}", f"{run['last_over_first']:.2f}", run["spread"])
+            for name, run in (
+                ("bare insert, random key", bare[0]),
+                ("tickets and free slots", ours),
+                ("bare insert, again", bare[1]),
+                ("naive, first 2,000", naive),
+            )
+        ],
+    )
+    uneven = max(run["rate"] for run in bare) / min(run["rate"] for run in bare)
+    flat = ours["last_over_first"] / statistics.mean(run["last_over_first"] for run in bare)
+    return verdict(
+        [
+            (f"tickets at least 0.80 x bare insert: {ours['rate'] / reference:.2f}", ours["rate"] >= 0.8 * reference),
+            (f"flat: last tenth at least 0.9 x the first, or 0.9 x what it is for bare: {ours['last_over_first']:.2f}, {flat:.2f}",
+             max(ours["last_over_first"], flat) >= 0.9),
+            (f"spread at most 1: {ours['spread']}", ours["spread"] <= 1),
+            ("the two bare runs differ by less than 30 %, else throw the run away", uneven < 1.3),
+        ]
+    )  # fmt: skip
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
