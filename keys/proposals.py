@@ -111,7 +111,8 @@ class Decision:
     """What shall become of one usage plan.
 
     ``tier``: the slug of the tier that it becomes; an existing siloed tier gets this gateway as one more. ``name``: of a new tier.
-    The limits are the plan's own where they are None; given ones are sent to API Gateway after the adoption.
+    The limits are the plan's own where they are None; given ones are sent to API Gateway after the adoption. Those of an existing tier
+    have to be given where they are others: nobody's limits change unsaid.
 
     ``tenant``: to whom the keys belong that ``holders`` does not name; empty: each key of a siloed tier to a new tenant that bears the
     key's name, a pooled one's to nobody. ``holders``: tenants by key id; of a siloed key exactly one. A tenant is the id of one that
@@ -303,3 +304,6 @@ def _check_holders(place: str, plan: PlanSeen, decision: Decision) -> None:
         if any(not tenant.strip() or len(tenant) > LONGEST_NAME or not tenant.isprintable() for tenant in tenants):
             words = _("Name each tenant of %(id)s by its id, or a new one by 1 to %(longest)d printable characters.")
             raise UnfitDecision(f"{place}.holders", words % {"id": key_id, "longest": LONGEST_NAME})
+        if len({tenant.lower() if is_id(tenant) else tenant_name(tenant) for tenant in tenants}) < len(tenants):
+            words = _("A tenant is named twice for %(id)s: name each once.") % {"id": key_id}
+            raise UnfitDecision(f"{place}.holders", words)

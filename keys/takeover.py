@@ -159,6 +159,14 @@ def _check_tier(gateway: Gateway, taken: Taken) -> None:
     if UsagePlan.objects.filter(tier=tier, gateway=gateway).exists():
         text = _("The tier %(slug)s has a usage plan on %(gateway)s already: give the slug of another tier, or of a new one.")
         raise UnfitDecision(f"{taken.place}.tier", text % {"slug": tier.slug, "gateway": gateway})
+    given = limits_of(taken.plan, decision)
+    if any(getattr(tier, field) != limit for field, limit in given.items()):
+        # Its keys are in use: what they are allowed changes by a person's word alone, never because a slug was there already.
+        text = _(
+            "The tier %(slug)s allows %(tier)s, and this would be %(given)s: give the tier's limits, which its keys then get, or another slug."
+        )
+        words_of = {"slug": tier.slug, "tier": words.limits_text(tier), "given": limits_text(taken.plan, decision)}
+        raise UnfitDecision(f"{taken.place}.tier", text % words_of)
 
 
 def _check_tenants(taken: Sequence[Taken]) -> None:
@@ -320,7 +328,7 @@ class _Writer:
                 tier=tier,
                 gateway_key=row,
                 slot=slot if pooled else None,
-                name=name_of(key),
+                name=tier.name if pooled else name_of(key),  # one that is shared is named after nobody
                 disabled_at=None if key.enabled else now,
                 created_at=now,
             )

@@ -208,5 +208,7 @@ class AdoptionPreviewShape(serializers.Serializer[Any]):
 
 def decision_of(given: dict[str, Any]) -> Decision:
     """One of ``AdoptionDecisions.plans`` that is valid."""
-    holders = {each["key"]: each["tenants"] for each in given["holders"]}
+    holders: dict[str, list[str]] = {}
+    for each in given["holders"]:  # a key may be named more than once, as in a file
+        holders.setdefault(each["key"], []).extend(each["tenants"])
     return Decision(**{**given, "take": Take(given["take"]), "quota_period": given["quota_period"] or "", "holders": holders})

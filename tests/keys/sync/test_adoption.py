@@ -322,7 +322,13 @@ def test_an_existing_siloed_tier_gets_the_plan_of_one_more_gateway(account: Acco
     plan = account.plan("Basic", rate=1, burst=1, quota=None)
     account.key("Shop", plan)
 
-    applied(proposed(gateway), siloed(plan))
+    adoption = proposed(gateway)
+    with pytest.raises(UnfitDecision, match="give the tier's limits, which its keys then get") as refusal:
+        adoptions.confirm(adoption=adoption, decisions=[siloed(plan)], actor=SYSTEM)
+    assert refusal.value.field == "plans.0.tier"
+
+    limits = {name: getattr(tier, name) for name in ("throttle_rate", "throttle_burst", "quota_limit", "quota_period")}
+    applied(adoption, siloed(plan, **limits))
 
     assert set(tier.usage_plans.values_list("gateway", flat=True)) == {gateway.pk, elsewhere.gateway_id}
     assert ApiKey.objects.get().tier == tier
