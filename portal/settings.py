@@ -286,7 +286,7 @@ CONTENT_SECURITY_POLICY = {
 CSRF_FAILURE_VIEW = "portal.views.errors.csrf_failure"
 DEFAULT_EXCEPTION_REPORTER_FILTER = "portal.reports.NoSecretsFilter"
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
-DATA_UPLOAD_MAX_NUMBER_FIELDS = 200
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 500  # the staff's page that plans tiers has 8 in each of up to 50 rows
 
 # --- REST API ----------------------------------------------------------------------------------------------------------------------
 

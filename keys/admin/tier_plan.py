@@ -66,7 +66,7 @@ class BackendForm(forms.Form):
 
 
 class WishForm(forms.Form):
-    """What is asked of one tier; a row without a name is left out."""
+    """What is asked of one tier; a row without a name is left out, whatever else stands in it."""
 
     slug = forms.CharField(
         label=gettext_lazy("Tier"),
@@ -76,7 +76,7 @@ class WishForm(forms.Form):
     share = Number(label=gettext_lazy("Share, %"))
     isolation = forms.ChoiceField(
         label=gettext_lazy("Isolation"),
-        initial=Isolation.POOLED,  # so that an empty row counts as empty
+        initial=Isolation.POOLED,
         choices=[(Isolation.POOLED, gettext_lazy("Pooled")), (Isolation.SILOED, gettext_lazy("Siloed"))],
     )
     keys = forms.IntegerField(label=gettext_lazy("Pool keys"), min_value=1, max_value=LARGEST_POOL, required=False)
@@ -84,6 +84,10 @@ class WishForm(forms.Form):
     tenants = forms.IntegerField(label=gettext_lazy("Tenants"), min_value=1, max_value=planner.MOST, required=False)
     blast_radius = Number(label=gettext_lazy("Blast radius, %"), required=False)
     price_minor = forms.IntegerField(label=gettext_lazy("Price if new"), min_value=0, max_value=LARGEST_PRICE, required=False)
+
+    def has_changed(self) -> bool:
+        """Whether the row is asked for: Django leaves out rows that may be empty and have not changed."""
+        return bool(str(self.data.get(self.add_prefix("slug")) or "").strip())
 
     def wish(self) -> Wish:
         data = self.cleaned_data
@@ -96,8 +100,21 @@ if TYPE_CHECKING:
     Rows = forms.BaseFormSet[WishForm]
 else:
     Rows = forms.BaseFormSet
+
+
+class AnyRowMayBeEmpty(Rows):
+    """Rows of tiers that are there can be emptied, too: their tiers are left as they are."""
+
+    def initial_form_count(self) -> int:
+        return 0 if self.is_bound else super().initial_form_count()
+
+    def clean(self) -> None:
+        if not any(self.errors) and not any(row.cleaned_data for row in self.forms):
+            raise forms.ValidationError(_("Name one tier at least."))
+
+
 WishRows: type[Rows] = forms.formset_factory(
-    WishForm, extra=SPARE_ROWS, min_num=1, validate_min=True, max_num=MOST_ROWS, validate_max=True, absolute_max=MOST_ROWS
+    WishForm, formset=AnyRowMayBeEmpty, extra=SPARE_ROWS, max_num=MOST_ROWS, validate_max=True, absolute_max=MOST_ROWS
 )
 
 
@@ -124,10 +141,14 @@ class PlanAdmin(StaffAdmin[Tier]):
                 return self._plan_page(request, backend, rows, plan=plan, steps=planning.steps_of(plan, prices), may_apply=may_apply)
             if not may_apply:
                 raise PermissionDenied
-            steps = planning.apply_plan(plan=plan, stages=Stage.objects.all(), prices=prices, actor=Actor.of(request))
+            shown = request.POST.get("_shown", "")
+            steps = planning.apply_plan(plan=plan, stages=Stage.objects.all(), prices=prices, shown=shown, actor=Actor.of(request))
         except UnableToPlan as refusal:
             _note(refusal, backend, rows)
             return self._plan_page(request, backend, rows)
+        except planning.PlanHasChanged as refusal:
+            backend.add_error(None, str(refusal))
+            return self._plan_page(request, backend, rows, plan=plan, steps=planning.steps_of(plan, prices), may_apply=may_apply)
         except planning.UnableToApplyPlan as refusal:
             backend.add_error(None, str(refusal))
             return self._plan_page(request, backend, rows)
@@ -136,13 +157,14 @@ class PlanAdmin(StaffAdmin[Tier]):
 
     def _plan_page(self, request: HttpRequest, backend: BackendForm, rows: Rows, **result: Any) -> HttpResponse:
         plan = result.get("plan")
+        ours = ("csrfmiddlewaretoken", "_shown", "_apply", "_plan")
         context = {
             **self.admin_site.each_context(request),
             "title": _("Plan tiers"),
             "opts": self.opts,
             "backend": backend,
             "rows": rows,
-            "inputs": [(name, value) for name, values in request.POST.lists() if name != "csrfmiddlewaretoken" for value in values],
+            "inputs": [(name, value) for name, values in request.POST.lists() if name not in ours for value in values],
             **result,
             **(_result(plan, result["steps"]) if plan else {}),
         }
@@ -201,6 +223,7 @@ def _result(plan: Plan, steps: Sequence[planning.Step]) -> dict[str, Any]:
         ],
         "planned": Table(title=_("The plan"), columns=PLANNED, rows=[_planned_row(tier) for tier in plan.tiers]),
         "done": Table(title=_("What applying it does"), columns=DONE, rows=[_done_row(step) for step in steps]),
+        "shown": planning.digest_of(steps),
         "changes_something": any(not step.does_nothing for step in steps),
     }
 

@@ -1,5 +1,6 @@
 """Making tiers as a plan says: those that are missing are created, those that differ are changed, and nothing else is touched."""
 
+import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -26,6 +27,10 @@ MAX_API_KEYS = 10
 
 class UnableToApplyPlan(Exception):
     """A plan that cannot be made; the message names the tier and what to mend. Nothing was changed."""
+
+
+class PlanHasChanged(UnableToApplyPlan):
+    """Applying it would do other things now than it did when somebody looked: tiers or pools were changed meanwhile."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +84,7 @@ def surroundings(
 
 
 def completed(wishes: Iterable[Wish]) -> list[Wish]:
-    """With what is not asked of a tier that exists as it is: isolation, quota and spares."""
+    """With what is not asked of a tier that exists as it is: isolation, quota, spares, and the burst where the rate stays."""
     wishes = list(wishes)
     there = {tier.slug: tier for tier in Tier.objects.filter(slug__in=[wish.slug for wish in wishes])}
     return [_completed(wish, there[wish.slug]) if wish.slug in there else wish for wish in wishes]
@@ -94,10 +99,19 @@ def steps_of(plan: Plan, prices: Mapping[str, int] | None = None) -> list[Step]:
     return [_step(each, there.get(each.slug), prices or {}) for each in plan.tiers]
 
 
-def apply_plan(*, plan: Plan, stages: Iterable[Stage], prices: Mapping[str, int] | None = None, actor: Actor) -> list[Step]:
+def digest_of(steps: Iterable[Step]) -> str:
+    """The same for steps that do the same."""
+    said = [(step.plan.slug, [(change.field, change.before, change.after) for change in step.changes], step.moved) for step in steps]
+    return hashlib.sha256(repr(said).encode()).hexdigest()
+
+
+def apply_plan(
+    *, plan: Plan, stages: Iterable[Stage], prices: Mapping[str, int] | None = None, shown: str | None = None, actor: Actor
+) -> list[Step]:
     """Create and change tiers until they are as planned, all of them or none; what was done. Again, it does nothing.
 
-    ``stages``: those that new tiers serve. Raises UnableToApplyPlan.
+    ``stages``: those that new tiers serve. ``shown``: ``digest_of`` the steps that somebody saw and agreed to. Raises UnableToApplyPlan;
+    PlanHasChanged where the steps are others now.
 
     Race: buyers, and staff who change the same tiers. Each tier and pool is held before it is read, all of them in the order in which
     purchases of several tiers hold them, and rows of gateways and rooms are locked in the order that the other services keep.
@@ -106,6 +120,8 @@ def apply_plan(*, plan: Plan, stages: Iterable[Stage], prices: Mapping[str, int]
     with transaction.atomic():
         _hold(steps_of(plan, prices))
         steps = steps_of(plan, prices)
+        if shown is not None and digest_of(steps) != shown:
+            raise PlanHasChanged(_("Tiers were changed meanwhile, and this plan does other things now: look at them again, then apply it."))
         shrinking = [step for step in steps if step.shrinks]
         if shrinking:
             list(Gateway.objects.order_by("pk").select_for_update(no_key=True).values_list("pk"))
@@ -127,7 +143,8 @@ def _completed(wish: Wish, tier: Tier) -> Wish:
     spares = tier.spare_target if siloed and wish.spares is None else wish.spares
     if wish.quota_limit is None and not wish.quota_period:
         wish = replace(wish, quota_limit=tier.quota_limit, quota_period=tier.quota_period)
-    return replace(wish, siloed=siloed, spares=spares)
+    burst = tier.throttle_burst if wish.burst is None and wish.rate == tier.throttle_rate else wish.burst
+    return replace(wish, siloed=siloed, spares=spares, burst=burst)
 
 
 def _step(planned: TierPlan, tier: Tier | None, prices: Mapping[str, int]) -> Step:

@@ -44,7 +44,8 @@ class Part(serializers.DecimalField):
 
 
 class WishInput(Input):
-    """What is asked of one tier. What is not said of a tier that exists stays as it is."""
+    """What is asked of one tier. Isolation, quota and spares of a tier that exists stay as they are unless they are
+    said, and so does the burst where the rate stays."""
 
     slug = Text(max_length=40, validators=[RegexValidator(r"^[a-z0-9-]+$", gettext_lazy("Use a to z, 0 to 9 and -."))])
     share = Rate(help_text="Percent of the backend's rate.")

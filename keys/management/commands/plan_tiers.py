@@ -21,7 +21,8 @@ EPILOG = """A tier is written as NAME=SHARE and what else is wanted of it, with 
   basic=50,blast=0.1                as many keys as it takes that none carries more than 0.1 % of the tenants
   premium=40,siloed,tenants=500     a gateway key for each of 500 tenants
 More: burst=50  quota=2000/DAY (or WEEK, MONTH)  spares=20  price=1999 (a month in minor units, of a new tier)
-What is not said of a tier that exists stays as it is."""
+Isolation, quota and spares of a tier that exists stay as they are unless
+they are said, and so does the burst where the rate stays."""
 
 WHOLE = {"tenants", "keys", "burst", "spares", "price"}
 
