@@ -27,7 +27,7 @@ def _new_clients() -> Iterator[None]:
 
 @pytest.fixture
 def west(accounts: SandboxProcess, monkeypatch: pytest.MonkeyPatch) -> World:
-    for name in ("ACCOUNT_ID", "REGION", "REST_API_ID", "STAGE", "INVOKE_URL"):
+    for name in ("ACCOUNT_ID", "REGION", "REST_API_ID", "STAGE", "INVOKE_URL", "TEST_PATH"):
         monkeypatch.delenv(f"GATEWAY_{name}", raising=False)
     accounts.role(ROLE, external_id="right")
     return accounts.world("222222222222:eu-west-1", "fruit:v1", "fruit:v2")
@@ -133,7 +133,9 @@ def test_method_without_a_key_is_warned_of(west: World, capsys: pytest.CaptureFi
     assert "Whether GET /absent needs an API key could not be seen." in capsys.readouterr().out
 
 
-def test_stages_that_nobody_may_list_are_registered_as_they_are_named(west: World, accounts: SandboxProcess) -> None:
+def test_stages_that_nobody_may_list_are_registered_as_they_are_named(
+    west: World, accounts: SandboxProcess, capsys: pytest.CaptureFixture[str]
+) -> None:
     accounts.role(ROLE, external_id="right", deny=["GetStages", "GetResources"])
 
     with pytest.raises(CommandError, match="--stage is missing"):
@@ -141,6 +143,9 @@ def test_stages_that_nobody_may_list_are_registered_as_they_are_named(west: Worl
     call_command("connect_gateway", **WEST, stage=["v1"])
 
     assert Stage.objects.get().name == "v1"
+    out = capsys.readouterr().out
+    assert "Missing: apigateway:GET on /restapis/*/stages: which stages there are could not be seen." in out
+    assert "All rights" not in out
 
 
 def test_running_again_changes_the_role_and_the_url(west: World) -> None:
@@ -154,3 +159,36 @@ def test_running_again_changes_the_role_and_the_url(west: World) -> None:
     gateway = Gateway.objects.get()
     assert (gateway.role_arn, gateway.external_id) == (ROLE + "-new", "other")
     assert Stage.objects.get().invoke_url == "https://api.example.com"
+
+
+@pytest.mark.parametrize("command", ["connect_gateway", "register_gateway"])
+def test_running_again_keeps_what_tenants_call(west: World, command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever only changes the role, or adds a stage, must not send tenants elsewhere."""
+    ours = {"invoke_url": "https://api.example.com/one", "test_path": "/health"}
+    call_command("connect_gateway", **WEST, stage=["v1"], **ours)
+    capsys.readouterr()
+
+    call_command(command, **WEST, stage=["v1", "v2"])
+
+    assert dict(Stage.objects.values_list("name", "invoke_url")) == {
+        "v1": "https://api.example.com/one",
+        "v2": "https://fruit.execute-api.eu-west-1.amazonaws.com/v2",
+    }
+    assert dict(Stage.objects.values_list("name", "test_path")) == {"v1": "/health", "v2": "/api"}
+    out = capsys.readouterr().out
+    assert "Stage fruit:v1 at https://api.example.com/one" in out
+    assert ("GET /health needs no API key" in out) is (command == "connect_gateway")
+
+
+@pytest.mark.parametrize("same", [True, False], ids=["that-api", "another-api"])
+def test_test_path_of_the_environment_changes_a_stage_of_the_api_that_it_names(
+    west: World, monkeypatch: pytest.MonkeyPatch, same: bool
+) -> None:
+    call_command("connect_gateway", **WEST, stage=["v1"], test_path="/health")
+    named = {"ACCOUNT_ID": WEST["account"], "REGION": WEST["region"], "REST_API_ID": WEST["api"] if same else "another"}
+    for name, value in {**named, "TEST_PATH": "/fruit"}.items():
+        monkeypatch.setenv(f"GATEWAY_{name}", value)
+
+    call_command("connect_gateway", **WEST)
+
+    assert dict(Stage.objects.values_list("name", "test_path")) == {"v1": "/fruit" if same else "/health", "v2": "/fruit"}
