@@ -34,17 +34,13 @@ class Probe:
         """What to add to a policy."""
         return f"apigateway:{self.method} on {self.path}"
 
-    @property
-    def is_read(self) -> bool:
-        return self.method == "GET"
-
 
 _LISTS = _("Nothing can be compared or repaired.")
 _KEYS = _("No key can be made, so siloed tiers cannot be sold.")
 _PLANS = _("No usage plan can be made, so no tier can be sold here.")
 _SWITCH = _("Keys cannot be disabled and enabled; a revoked key goes on working until it is deleted.")
 _LIMITS = _("New limits of a tier do not reach API Gateway.")
-_DELETE = _("Revoked keys are not deleted: they go on working, and take room.")
+_DELETE = _("Revoked keys are disabled but not deleted: they take room.")
 _DETACH = _("Keys that are in a wrong usage plan stay there.")
 
 PROBES: tuple[Probe, ...] = (

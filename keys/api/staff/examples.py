@@ -65,7 +65,7 @@ _GATEWAY_SHOWN = {
         "missing": [
             {
                 "operation": "DeleteApiKey",
-                "words": "apigateway:DELETE on /apikeys/*: Revoked keys are not deleted: they go on working, and take room.",
+                "words": "apigateway:DELETE on /apikeys/*: Revoked keys are disabled but not deleted: they take room.",
             }
         ],
     },

@@ -50,7 +50,9 @@ def test_check_is_made_by_the_worker_once_and_changes_nothing(gateway: Gateway, 
 
     found = Gateway.objects.get()
     assert [each["operation"] for each in found.permissions_missing] == ["GetUsage", "DeleteApiKey"]
-    assert found.permissions_missing[1]["words"].startswith("apigateway:DELETE on /apikeys/*: Revoked keys are not deleted")
+    assert found.permissions_missing[1]["words"].startswith(
+        "apigateway:DELETE on /apikeys/*: Revoked keys are disabled but not deleted: they take room."
+    )
     assert not due.check_is_due(found)
     assert (west.state()["keys"], west.state()["plans"]) == ([], [])
     calls = west.state()["calls"]
