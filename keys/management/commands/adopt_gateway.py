@@ -9,7 +9,7 @@ from typing import Any, TextIO
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from keys import holders
-from keys.management.commands.converge import chosen_gateways
+from keys.management.commands.converge import WHICH, chosen_gateways
 from keys.models import Adoption, Gateway, Stage, Tier
 from keys.proposals import Decision, PlanSeen, Proposal, Take, keys_taken, left_alone, obstacles, suggestions
 from keys.services import adoptions
@@ -33,7 +33,7 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("gateway", help="its name here")
+        parser.add_argument("gateway", help=WHICH)
         parser.add_argument("--yes", action="store_true", help="do it")
         parser.add_argument("--leave", action="append", default=[], metavar="PLAN", help="leave this usage plan (id or name) as it is")
         parser.add_argument("--pool", action="append", default=[], metavar="PLAN", help="take this usage plan over as a pooled tier")

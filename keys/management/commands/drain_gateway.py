@@ -3,9 +3,10 @@
 import time
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import BaseCommand, CommandParser
 
 from keys.drains import drain_of
+from keys.management.commands.converge import WHICH, chosen_gateways
 from keys.models import Gateway
 from keys.services import draining
 from keys.sync.draining import move_pool_keys
@@ -23,17 +24,24 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("gateway", help="its name, or AWS account and Region as 123456789012:us-east-1")
+        parser.add_argument("gateway", help=WHICH)
         parser.add_argument("--dry-run", action="store_true", help="say what is there, and change nothing")
         parser.add_argument("--move-siloed", action="store_true", help="let siloed API keys move, too; their tenants have 7 days to act")
         parser.add_argument("--undrain", action="store_true", help="move nothing more, and let it take new keys again; what left it stays")
-        parser.add_argument("--watch", type=float, metavar="SECONDS", help="print the progress this often until nothing is left")
+        parser.add_argument(
+            "--watch",
+            type=float,
+            metavar="SECONDS",
+            help=(
+                "print the progress this often until nothing is left: that takes the 7 days of keys that were replaced, and as long as "
+                "siloed API keys stay that were not told to move"
+            ),
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        gateway = _chosen(options["gateway"])
+        [gateway] = chosen_gateways([options["gateway"]])
         if options["undrain"]:
-            draining.undrain(gateway=gateway, actor=ACTOR)
-            self.stdout.write(f"Gateway {gateway} takes new keys again.")
+            self._undrain(gateway, dry_run=options["dry_run"])
             return
         if not options["dry_run"]:
             draining.drain(gateway=gateway, actor=ACTOR)
@@ -46,19 +54,17 @@ class Command(BaseCommand):
             time.sleep(options["watch"])
             self._show(gateway)
 
+    def _undrain(self, gateway: Gateway, *, dry_run: bool) -> None:
+        if dry_run:
+            self._show(gateway)
+            self.stdout.write("Nothing was changed: this was a dry run.")
+            return
+        draining.undrain(gateway=gateway, actor=ACTOR)
+        self.stdout.write(f"Gateway {gateway} takes new keys again.")
+
     def _show(self, gateway: Gateway) -> None:
         drain = drain_of(gateway)
         since = f"drained since {drain.since:%Y-%m-%d %H:%M} UTC" if drain.since else "not drained"
         self.stdout.write(f"Gateway {gateway}, {since}, holds {counted(drain.held, 'gateway key')}.")
         for line in drain.lines:
             self.stdout.write(f"  {line}")
-
-
-def _chosen(text: str) -> Gateway:
-    """The gateway that is meant. Raises CommandError."""
-    account, _colon, region = text.partition(":")
-    found = Gateway.objects.filter(name=text).first() or Gateway.objects.filter(account_id=account, region=region).first()
-    if found is None:
-        known = ", ".join(Gateway.objects.order_by("name").values_list("name", flat=True)) or "none"
-        raise CommandError(f"There is no gateway “{text}”. Registered: {known}.")
-    return found

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from keys.management.commands.converge import chosen_gateways
+from keys.management.commands.converge import WHICH, chosen_gateways
 from keys.models import Gateway
 from keys.sync.converge import reconcile
 from keys.words import counted
@@ -14,7 +14,7 @@ class Command(BaseCommand):
     help = "Compare everything on gateways with the database, show what differs, and repair it."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("gateways", nargs="*", metavar="gateway", help="names; all gateways by default")
+        parser.add_argument("gateways", nargs="*", metavar="gateway", help=f"{WHICH}; all by default")
         parser.add_argument("--dry-run", action="store_true", help="only look: change nothing")
         parser.add_argument(
             "--most-deletions",

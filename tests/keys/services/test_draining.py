@@ -294,9 +294,16 @@ def test_command_drains_moves_and_shows_progress(here: Gateway, there: Gateway, 
     go_on_with_drains(Gateway.objects.all())
     assert (drain_of(here).pool_keys, drain_of(here).siloed) == (0, 0)
 
+    capsys.readouterr()
+    call_command("drain_gateway", "Here", undrain=True, dry_run=True)
+    out = capsys.readouterr().out
+    assert "Gateway Here, drained since" in out
+    assert "Nothing was changed: this was a dry run." in out
+    assert drain_of(here).since is not None
+
     call_command("drain_gateway", "Here", undrain=True)
     assert (drain_of(here).since, drain_of(here).moves_siloed_since) == (None, None)
-    with pytest.raises(CommandError, match=r"no gateway “Nowhere”\. Registered: Here, There"):
+    with pytest.raises(CommandError, match=r"No gateway is named Nowhere\. There are: Here, There\."):
         call_command("drain_gateway", "Nowhere")
 
 
