@@ -11,8 +11,9 @@ from portal.laptop.configuration import ROOT, Configuration, UnableToStart
 from portal.laptop.supervisor import Stopped, Supervisor, UnableToRun
 
 WEB_THREADS = 8
-# Two for gateways, and one for webhooks: a worker process has one pass of deliveries at most, and that one has threads of its own for
-# receivers that let it wait (tenants.webhooks.deliver). A second worker would cost as much memory as this whole one.
+# One for webhooks: a worker process has one pass of deliveries at most, and that one has threads of its own for receivers that let it wait
+# (tenants.webhooks.deliver). Two for gateways, but for moments in which one calls canaries, which has threads of its own too. A second
+# worker would cost as much memory as this whole one.
 WORKER_THREADS = 3
 
 
