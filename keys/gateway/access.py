@@ -17,7 +17,7 @@ from botocore.parsers import ResponseParserError
 from botocore.session import Session, get_session
 from django.utils.translation import gettext as _
 
-from keys.gateway.errors import GatewayError, Kind, TryLater, sort_error
+from keys.gateway.errors import GatewayError, Kind, TryLater, clean, sort_error
 
 if TYPE_CHECKING:
     from mypy_boto3_apigateway import APIGatewayClient
@@ -69,6 +69,8 @@ def client_for(access: Access, timeout: int) -> "APIGatewayClient":
         return client
     except (ClientError, BotoCoreError, ResponseParserError) as error:
         failure = _sort(error, access)
+    if failure.kind is Kind.REFUSED:
+        forget(access)  # what renews a role's credentials holds the workers' own; those that were given meanwhile are read by a new client
     raise failure  # not from its cause, which may hold headers
 
 
@@ -139,12 +141,22 @@ def _check_account(way: _Way, session: Session, config: Config) -> None:
 
 
 def _sort(error: Exception, access: Access) -> GatewayError:
-    if isinstance(error, ClientError) and error.operation_name == "AssumeRole":
-        status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-        if status in {400, 403}:
-            words = _(
-                "AWS does not let the workers take on the role %(role)s. Its trust policy must name them and the external id, and their "
-                "own policy must allow sts:AssumeRole on it (deploy/iam)."
-            )
-            return TryLater(words % {"role": access.role_arn}, Kind.REFUSED)
-    return sort_error(error)
+    """Never Permanent, nor NotFound: no row is to blame for credentials, and nothing was asked for that could be gone."""
+    code = error.response.get("Error", {}).get("Code", "") if isinstance(error, ClientError) else ""
+    if code == "AccessDenied" and isinstance(error, ClientError) and error.operation_name == "AssumeRole":
+        words = _(
+            "AWS does not let the workers take on the role %(role)s. Its trust policy must name them and the external id, and their "
+            "own policy must allow sts:AssumeRole on it (deploy/iam)."
+        )
+        return TryLater(words % {"role": access.role_arn}, Kind.REFUSED)
+    failure = sort_error(error)
+    if isinstance(failure, TryLater):
+        return failure
+    return TryLater(_("AWS gives the workers no credentials for this gateway: %(reason)s") % {"reason": _said(error)}, Kind.REFUSED)
+
+
+def _said(error: Exception) -> str:
+    if not isinstance(error, ClientError):
+        return type(error).__name__
+    told = error.response.get("Error", {})
+    return clean(f"{told.get('Code', '')}: {told.get('Message', '')}")

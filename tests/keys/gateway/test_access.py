@@ -1,8 +1,10 @@
 """Taking on roles in several accounts, against a real sandbox with STS."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 from structlog.testing import capture_logs
 
@@ -116,6 +118,59 @@ def test_one_gateway_without_its_role_takes_nothing_from_the_others(accounts: Sa
     GatewayClient(WEST, guard).list_plans()
 
     assert west.state()["calls"] == {"GetUsagePlans": 2}
+
+
+def test_credentials_that_the_workers_are_given_meanwhile_are_used_without_a_restart(
+    accounts: SandboxProcess, west: World, guard: Notebook, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    accounts.clock(offset=-3300)  # a role's credentials end in 5 minutes by our clock: they are renewed by each call
+    write_credentials(tmp_path / "credentials", accounts)
+    client = GatewayClient(WEST, guard)
+    client.list_plans()
+    accounts.clock(offset=-3300 + 1000)
+    with pytest.raises(TryLater, match=r"refuses the workers' credentials \(ExpiredToken") as raised:
+        client.list_plans()
+    assert raised.value.kind is Kind.REFUSED
+
+    write_credentials(tmp_path / "credentials", accounts)
+
+    assert client.list_plans() == []
+
+
+def write_credentials(file: Path, accounts: SandboxProcess) -> None:
+    """Credentials for a quarter of an hour, in a file as the AWS CLI keeps them."""
+    sts = boto3.client(
+        "sts", endpoint_url=accounts.url, region_name="us-east-1", aws_access_key_id="sandbox", aws_secret_access_key="sandbox"
+    )
+    role = "arn:aws:iam::000000000000:role/workers"
+    made = sts.assume_role(RoleArn=role, RoleSessionName="workers", DurationSeconds=900)["Credentials"]
+    names = {"aws_access_key_id": "AccessKeyId", "aws_secret_access_key": "SecretAccessKey", "aws_session_token": "SessionToken"}
+    file.write_text("\n".join(["[default]", *(f"{name} = {made[part]}" for name, part in names.items())]))
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind", "words"),
+    [
+        (403, "AccessDenied", Kind.REFUSED, "trust policy must name them"),
+        (400, "Throttling", Kind.THROTTLED, "slower pace"),
+        (403, "InvalidClientTokenId", Kind.REFUSED, r"refuses the workers' credentials \(InvalidClientTokenId\)"),
+        (400, "ExpiredToken", Kind.REFUSED, "no credentials for this gateway: ExpiredToken: As STS says"),
+        (404, "NotFound", Kind.REFUSED, "no credentials for this gateway: NotFound: As STS says"),
+        (503, "ServiceUnavailable", Kind.UNAVAILABLE, "503"),
+    ],
+)
+def test_what_sts_answers_is_told_as_what_it_is_and_never_of_a_row(
+    accounts: SandboxProcess, west: World, guard: Notebook, status: int, code: str, kind: Kind, words: str
+) -> None:
+    accounts.fault(kind="error", status=status, code=code, message="As STS says", operation="AssumeRole")
+
+    with pytest.raises(TryLater, match=words) as raised:
+        GatewayClient(WEST, guard).delete_key("absent")
+
+    assert raised.value.kind is kind
 
 
 @pytest.mark.parametrize("kind", ["timeout", "reset"])
