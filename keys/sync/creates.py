@@ -6,10 +6,10 @@ CreateUsagePlanKey is not made twice at once in an account: that answers 409. So
 Names are stored before the first call, as for imports: after a lost answer, or a killed worker, the keys are found by them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from keys import values
-from keys.gateway.errors import GatewayError, Kind, Permanent
+from keys.gateway.errors import GatewayError, Kind, NotFound, Permanent
 from keys.models import GatewayKey
 from keys.sync import outcome
 from keys.sync.names import new_batch
@@ -20,21 +20,23 @@ from keys.sync.session import Session
 BATCH = 5
 # Rows of spares that are written ahead of their calls: ten seconds' work.
 AHEAD = 10 * BATCH
+# Writes down that a call for rows failed: ``outcome.failed``, or ``outcome.postponed``.
+NoteFailure = Callable[[Session, Sequence[GatewayKey], GatewayError], None]
 
 
-def create_keys(session: Session, rows: Sequence[GatewayKey]) -> None:
+def create_keys(session: Session, rows: Sequence[GatewayKey], note_failure: NoteFailure = outcome.failed) -> None:
     """Make, enable and attach keys, or what of that is left to do. What became of each stands on its row.
 
-    A key that was sent before keeps its name: it may still turn up under that.
+    A key that was sent before keeps its name: it may still turn up under that. One that is there already gets none here.
     """
-    outcome.named(session, [row for row in rows if not row.name], new_batch(session.gateway.pk))
+    outcome.named(session, [row for row in rows if not row.name and not row.remote_id], new_batch(session.gateway.pk))
     made = {}
     try:
         for row in rows:
             try:
                 made[row] = _create(session, row)
             except GatewayError as error:
-                outcome.failed(session, [row], error)
+                note_failure(session, [row], error)
     finally:
         outcome.confirmed(session, made)
 
@@ -43,13 +45,18 @@ def _create(session: Session, row: GatewayKey) -> str:
     """The id of a key that is as it shall be. Raises GatewayError."""
     key_id = row.remote_id
     if key_id:
-        session.client.update_key_enabled(key_id, enabled=row.enabled)
+        try:
+            session.client.update_key_enabled(key_id, enabled=row.enabled)
+        except NotFound:
+            outcome.missing(session, [row])
+            raise
     else:
         key_id = _send(session, row)
     try:
         session.client.attach(row.usage_plan.remote_id, key_id)
     except Permanent as error:
-        if error.kind is not Kind.CLASH:
+        # Both are told by words, and AWS's for a key that is in the plan already are written down nowhere.
+        if error.kind not in {Kind.CLASH, Kind.DUPLICATE}:
             raise
         _see_attached(session, row, key_id)
     return key_id
@@ -75,9 +82,9 @@ def _send(session: Session, row: GatewayKey) -> str:
 
 
 def _see_attached(session: Session, row: GatewayKey, key_id: str) -> None:
-    """A key that could not be attached is in the plan already, or in another one that stands in the way."""
-    members = session.client.list_plan_members(row.usage_plan.remote_id, row.name)
-    if any(member.id == key_id for member in members):
+    """A key that could not be attached is in the plan already, or in another one that stands in the way. Asked by its id: it may bear
+    another name than the row knows."""
+    if any(plan.id == row.usage_plan.remote_id for plan in session.client.list_plans(key_id=key_id)):
         return
     detach_from_others(session, row.usage_plan, key_id)
     session.client.attach(row.usage_plan.remote_id, key_id)

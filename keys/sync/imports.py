@@ -14,7 +14,7 @@ from keys.gateway.errors import GatewayError, Kind, TryLater
 from keys.models import GatewayKey, Priority
 from keys.rates import IMPORT
 from keys.sync import creates, due, outcome
-from keys.sync.names import MARK, batch_of, new_batch
+from keys.sync.names import MARK, batch_of
 from keys.sync.sender import Sender
 from keys.sync.session import Session
 
@@ -58,10 +58,9 @@ def make_keys(session: Session) -> bool:
 
 def send_keys(session: Session, rows: list[GatewayKey], sender: Sender) -> None:
     """Import keys under names of one new batch, and look them up."""
-    outcome.named(session, rows, new_batch(session.gateway.pk))
     sent = sender.send(rows)
     if sender.too_short:  # a second's work; the others are looked at again after what is more urgent
-        creates.create_keys(session, sender.too_short[: creates.BATCH])
+        creates.create_keys(session, sender.too_short[: creates.BATCH], sender.note_failure)
     try:
         unseen = _settle(session, sent)
     except GatewayError as error:

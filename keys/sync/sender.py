@@ -9,6 +9,7 @@ from keys.gateway.types import ImportRow
 from keys.models import GatewayKey, UsagePlan
 from keys.sync import outcome
 from keys.sync.heartbeat import see_plans
+from keys.sync.names import new_batch
 from keys.sync.session import Session
 
 # Halvings spent on one batch; 1,000 rows with one bad among them need 10.
@@ -19,7 +20,7 @@ SHORTEST_VALUE = 30
 
 
 class Sender:
-    """Sends one batch of rows that bear their names already.
+    """Sends one batch of rows, under names of one new batch that are stored first. What no import takes keeps the name that it bears.
 
     ``enabled``: other than the rows say. ``gives_up``: what no repeat can mend waits for a person then; else it is always tried again.
     """
@@ -37,7 +38,7 @@ class Sender:
 
     def send(self, rows: Sequence[GatewayKey]) -> list[GatewayKey]:
         """Send all rows that can be sent, and return them. What became of the others stands on them."""
-        lines = dict(self._lines(rows))
+        lines = self._lines(rows)
         sent: list[GatewayKey] = []
         self._chunks = [list(lines)] if lines else []
         while self._chunks:
@@ -49,9 +50,9 @@ class Sender:
                 self._refused(chunk, error)
         return sent
 
-    def _lines(self, rows: Sequence[GatewayKey]) -> list[tuple[GatewayKey, ImportRow]]:
+    def _lines(self, rows: Sequence[GatewayKey]) -> dict[GatewayKey, ImportRow]:
         """The rows as they are sent. Values are decrypted here, right before the call, and kept nowhere."""
-        lines = []
+        decrypted = {}
         for row in rows:
             try:
                 value = values.decrypt(row.value_encrypted)
@@ -60,10 +61,13 @@ class Sender:
             else:
                 if len(value) < SHORTEST_VALUE:
                     self.too_short.append(row)
-                    continue
-                enabled = row.enabled if self._enabled is None else self._enabled
-                lines.append((row, ImportRow(row.name, value, enabled, row.usage_plan.remote_id)))
-        return lines
+                else:
+                    decrypted[row] = value
+        outcome.named(self._session, list(decrypted), new_batch(self._session.gateway.pk))
+        return {row: ImportRow(row.name, value, self._is_enabled(row), row.usage_plan.remote_id) for row, value in decrypted.items()}
+
+    def _is_enabled(self, row: GatewayKey) -> bool:
+        return row.enabled if self._enabled is None else self._enabled
 
     def _refused(self, chunk: list[GatewayKey], error: GatewayError) -> None:
         if self._no_row_is_to_blame(error):

@@ -10,7 +10,6 @@ from keys.gateway.errors import GatewayError, Kind, NotFound
 from keys.models import GatewayKey, Priority
 from keys.rates import IMPORT
 from keys.sync import due, imports, outcome
-from keys.sync.names import new_batch
 from keys.sync.sender import Sender
 from keys.sync.session import Session
 
@@ -75,7 +74,6 @@ def _many(session: Session, query: QuerySet[GatewayKey]) -> list[GatewayKey]:
 
 
 def _cut_off(session: Session, rows: Sequence[GatewayKey]) -> None:
-    outcome.named(session, rows, new_batch(session.gateway.pk))
     sender = Sender(session, enabled=False, gives_up=False)
     off = sender.send(rows)
     for row in sender.too_short[:BATCH]:

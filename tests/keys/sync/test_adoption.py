@@ -488,10 +488,45 @@ def test_a_value_too_short_for_imports_is_repaired_one_by_one(gateway: Gateway, 
     reconcile(gateway.pk)
 
     assert [sandbox.invoke(value).status for value in (SHORT, SHORT[::-1])] == [200, 200]
+    assert not GatewayKey.objects.filter(permanent=True).exists()
+    assert {api_key.status(timezone.now()) for api_key in ApiKey.objects.select_related("gateway_key", "tenant")} == {Status.READY}
+    assert dict(GatewayKey.objects.values_list("remote_id", "name")) == {each["id"]: each["name"] for each in sandbox.state()["keys"]}
     assert not due.has_rows(gateway.pk, timezone.now())
     run = reconcile(gateway.pk)
     assert run is not None
     assert not run.findings.exists()
+
+
+def test_a_short_value_that_shall_be_off_is_tried_for_ever(gateway: Gateway, account: Account, sandbox: SandboxProcess) -> None:
+    """Among so many that they are switched by an import."""
+    plan = account.plan("Basic")
+    for number in range(11):
+        account.key(f"Shop {number}", plan, value=f"legacy-key-number-{number:02d}")
+    applied(proposed(gateway), siloed(plan, tenant="Acme"))
+    sandbox.fault(kind="error", status=400, code="BadRequestException", operation="UpdateApiKey")
+
+    suspension.suspend(tenant=Tenant.objects.get(), reason="Unpaid", actor=SYSTEM)
+    converge(gateway.pk)
+
+    assert GatewayKey.objects.filter(attempts__gt=0).exists()
+    assert not GatewayKey.objects.filter(permanent=True).exists()
+
+
+def test_an_adopted_key_without_our_name_is_mended_one_by_one(gateway: Gateway, account: Account, sandbox: SandboxProcess) -> None:
+    """Where no imports are made. It gets its name by the call that is there for that."""
+    plan = account.plan("Basic")
+    key = account.key("Shop", plan, value=LONG)
+    applied(proposed(gateway), siloed(plan))
+    Gateway.objects.update(uses_imports=False)
+    GatewayKey.objects.update(name="", synced_revision=0)
+    off = [{"op": "replace", "path": "/enabled", "value": "false"}, {"op": "replace", "path": "/name", "value": "theirs"}]
+    account.client.update_api_key(apiKey=key, patchOperations=off)
+
+    converge(gateway.pk)
+
+    row = GatewayKey.objects.get()
+    assert (row.is_pending, row.permanent, sandbox.invoke(LONG).status) == (False, False, 200)
+    assert row.name == remote_keys(sandbox)[key]["name"] != ""
 
 
 def test_many_short_values_are_suspended_and_revoked(gateway: Gateway, account: Account, sandbox: SandboxProcess) -> None:
@@ -505,9 +540,14 @@ def test_many_short_values_are_suspended_and_revoked(gateway: Gateway, account: 
     suspension.suspend(tenant=acme, reason="Unpaid", actor=SYSTEM)
     converge(gateway.pk)
     assert {sandbox.invoke(value).status for value in values} == {403}
+    assert not GatewayKey.objects.filter(permanent=True).exists()
     suspension.resume(tenant=acme, actor=SYSTEM)
     converge(gateway.pk)
     assert {sandbox.invoke(value).status for value in values} == {200}
+    assert not GatewayKey.objects.filter(permanent=True).exists()
+    run = reconcile(gateway.pk)
+    assert run is not None
+    assert not run.findings.exists()
     for api_key in ApiKey.objects.all():
         api_keys.revoke(api_key=api_key, actor=SYSTEM)
     converge(gateway.pk)

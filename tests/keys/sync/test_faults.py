@@ -264,7 +264,8 @@ def test_credentials_that_aws_refuses_hold_up_the_gateway_and_no_row_for_good(
 def test_key_that_cannot_be_repaired_is_cut_off_at_least(converged: Gateway, tier: Tier, sandbox: SandboxProcess) -> None:
     bought = buy(make_tenant(), tier)
     converge(converged.pk)
-    GatewayKey.objects.update(synced_revision=0, value_encrypted=values.encrypt("too-short"))
+    GatewayKey.objects.update(synced_revision=0)
+    sandbox.fault(kind="error", status=400, code="BadRequestException", operation="ImportApiKeys")
     api_keys.disable(api_key=bought, actor=SYSTEM)
 
     converge(converged.pk)

@@ -120,6 +120,41 @@ def test_key_enabled_behind_our_back_is_disabled_again(busy: Gateway, tier: Tier
     assert remote_keys(sandbox)[key.remote_id]["enabled"] is False
 
 
+def test_key_that_was_renamed_and_disabled_is_repaired_where_no_imports_are_made(
+    busy: Gateway, tier: Tier, sandbox: SandboxProcess
+) -> None:
+    Gateway.objects.update(uses_imports=False)
+    key = GatewayKey.objects.filter(usage_plan__tier=tier).first()
+    assert key is not None
+    edits = [{"op": "replace", "path": "/enabled", "value": "false"}, {"op": "replace", "path": "/name", "value": "theirs"}]
+    sandbox.client().update_api_key(apiKey=key.remote_id, patchOperations=edits)
+
+    for _run in range(2):  # the name comes last
+        reconcile(busy.pk)
+
+    assert not GatewayKey.objects.filter(permanent=True).exists()
+    assert statuses(sandbox) == {200}
+    key.refresh_from_db()
+    assert (key.is_pending, remote_keys(sandbox)[key.remote_id]["name"]) == (False, key.name)
+    assert states() == {"resolved"}
+
+
+def test_key_that_vanishes_before_it_is_repaired_is_made_anew_one_by_one(busy: Gateway, tier: Tier, sandbox: SandboxProcess) -> None:
+    Gateway.objects.update(uses_imports=False)
+    key = GatewayKey.objects.filter(usage_plan__tier=tier).first()
+    assert key is not None
+    GatewayKey.objects.filter(pk=key.pk).update(synced_revision=0)
+    sandbox.client().delete_api_key(apiKey=key.remote_id)
+
+    for _time in range(2):
+        converge(busy.pk)
+        retry_now()
+
+    assert statuses(sandbox) == {200}
+    key.refresh_from_db()
+    assert (key.is_pending, key.remote_id in remote_keys(sandbox)) == (False, True)
+
+
 def test_deleted_usage_plan_comes_back_with_its_keys(busy: Gateway, tier: Tier, sandbox: SandboxProcess) -> None:
     client, plan = sandbox.client(), UsagePlan.objects.get(tier=tier)
     client.update_usage_plan(usagePlanId=plan.remote_id, patchOperations=[{"op": "remove", "path": "/apiStages", "value": "groceries:v1"}])
