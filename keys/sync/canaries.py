@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import structlog
 from django.conf import settings
@@ -30,10 +31,11 @@ FAILED_SECONDS = 30
 MOST = 100
 AT_ONCE = 16
 TRIES = 2
-# Each check may take TRIES calls; altogether they use up half of a canary's own quota at most.
+# Each check may take TRIES calls of each stage; altogether they use up half of a canary's own quota at most.
 QUOTA_SHARE = 2
 PERIOD_SECONDS = {QuotaPeriod.DAY: 86_400, QuotaPeriod.WEEK: 7 * 86_400, QuotaPeriod.MONTH: 30 * 86_400}
 LONGEST_ERROR = 300
+NEVER_CALLED: dict[str, Any] = {"canary_checked_at": None, "canary_status": None, "canary_failures": 0, "canary_error": ""}
 
 
 def keep_canaries(session: Session) -> bool:
@@ -44,6 +46,8 @@ def keep_canaries(session: Session) -> bool:
         return False
     with session.lease.writing():  # a holder that was paused makes no second one
         made = [key for plan in lacking for key in make([plan], 1, KeyRole.CANARY, Priority.SPARE)]
+        # Nobody calls them any more, so what the last call found would stand for ever.
+        UsagePlan.objects.filter(gateway_keys__in=lone).update(**NEVER_CALLED)
         ended = GatewayKey.objects.filter(pk__in=lone).update(ends_at=Now(), priority=Priority.SPARE)
     return bool(made or ended)
 
@@ -61,12 +65,14 @@ def call_canaries() -> int:
     return len(calls)
 
 
-def seconds_between(tier: Tier, *, failing: bool) -> float:
-    """How long a plan's canary is left alone: as the setting says, sooner after a failure, never so soon that it uses up its own quota."""
+def seconds_between(tier: Tier, *, stages: int, failing: bool) -> float:
+    """How long a plan's canary is left alone: as the setting says, sooner after a failure, never so soon that it uses up its own quota,
+    which counts the calls of all ``stages``."""
     wanted = min(settings.CANARY_SECONDS, FAILED_SECONDS) if failing else settings.CANARY_SECONDS
     if tier.quota_limit is None:
         return float(wanted)
-    return max(float(wanted), QUOTA_SHARE * TRIES * PERIOD_SECONDS[QuotaPeriod(tier.quota_period)] / tier.quota_limit)
+    calls = TRIES * max(1, stages)
+    return max(float(wanted), QUOTA_SHARE * calls * PERIOD_SECONDS[QuotaPeriod(tier.quota_period)] / tier.quota_limit)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,21 +87,22 @@ class _Call:
 
 def _claimed(now: datetime) -> list[_Call]:
     canaries = GatewayKey.objects.filter(role=KeyRole.CANARY, ends_at=None, enabled=True, in_service_at__lte=now)
-    rows = canaries.select_related("usage_plan__tier", "usage_plan__gateway").order_by("usage_plan__canary_checked_at", "pk")
-    ripe = [row for row in rows if _is_ripe(row.usage_plan, now)][:MOST]
-    urls = _urls([row.usage_plan for row in ripe])
+    rows = list(canaries.select_related("usage_plan__tier", "usage_plan__gateway").order_by("usage_plan__canary_checked_at", "pk"))
+    urls = _urls([row.usage_plan for row in rows])
+    ripe = [row for row in rows if urls[row.usage_plan_id] and _is_ripe(row.usage_plan, len(urls[row.usage_plan_id]), now)]
     calls = []
-    for row in ripe:
+    for row in ripe[:MOST]:
         plan = row.usage_plan
         free = UsagePlan.objects.filter(pk=plan.pk, canary_checked_at=plan.canary_checked_at)
-        if urls.get(plan.pk) and free.update(canary_checked_at=now):
+        if free.update(canary_checked_at=now):
             calls.append(_Call(plan=plan, claimed_at=now, value_encrypted=row.value_encrypted, urls=urls[plan.pk]))
     return calls
 
 
-def _is_ripe(plan: UsagePlan, now: datetime) -> bool:
+def _is_ripe(plan: UsagePlan, stages: int, now: datetime) -> bool:
     last = plan.canary_checked_at
-    return last is None or last + timedelta(seconds=seconds_between(plan.tier, failing=plan.canary_failures > 0)) <= now
+    pause = timedelta(seconds=seconds_between(plan.tier, stages=stages, failing=plan.canary_failures > 0))
+    return last is None or last + pause <= now
 
 
 def _urls(plans: Sequence[UsagePlan]) -> dict[uuid.UUID, list[str]]:

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db.models import F
 from django.utils import timezone
 
 from keys.models import Gateway, GatewayKey, KeyRole, Room, Tier, UsagePlan
@@ -18,7 +19,7 @@ from keys.sync.canaries import call_canaries, seconds_between
 from keys.sync.converge import converge
 from tenants.audit import SYSTEM
 from tests.keys.sync.conftest import value_of
-from tests.support.factories import buy, make_tenant, make_tier
+from tests.support.factories import buy, make_stage, make_tenant, make_tier
 from tests.support.processes import at_once
 from tests.support.sandbox import SandboxProcess
 
@@ -145,17 +146,48 @@ def test_what_canaries_called_is_no_use_of_their_tier(gateway: Gateway, plan: Us
 
 
 @pytest.mark.parametrize(
-    ("quota", "period", "failing", "seconds"),
+    ("quota", "period", "stages", "failing", "seconds"),
     [
-        pytest.param(None, "", False, 300, id="no quota"),
-        pytest.param(None, "", True, 30, id="failing"),
-        pytest.param(2_000, "DAY", False, 300, id="quota large enough"),
-        pytest.param(100, "DAY", True, 3_456, id="a small quota is not used up"),
-        pytest.param(1, "MONTH", False, 10_368_000, id="quota of one"),
+        pytest.param(None, "", 9, False, 300, id="no quota"),
+        pytest.param(None, "", 9, True, 30, id="failing"),
+        pytest.param(2_000, "DAY", 1, False, 300, id="quota large enough"),
+        pytest.param(100, "DAY", 1, True, 3_456, id="a small quota is not used up"),
+        pytest.param(100, "DAY", 0, False, 3_456, id="no stage"),
+        pytest.param(100, "DAY", 5, False, 17_280, id="nor by calls of many stages"),
+        pytest.param(1, "MONTH", 1, False, 10_368_000, id="quota of one"),
     ],
 )
-def test_a_canary_spares_its_own_quota(quota: int | None, period: str, failing: bool, seconds: float) -> None:
-    assert seconds_between(Tier(quota_limit=quota, quota_period=period), failing=failing) == seconds
+def test_a_canary_spares_its_own_quota(quota: int | None, period: str, stages: int, failing: bool, seconds: float) -> None:
+    assert seconds_between(Tier(quota_limit=quota, quota_period=period), stages=stages, failing=failing) == seconds
+
+
+def test_a_canary_of_five_stages_does_not_use_up_its_quota(plan: UsagePlan, sandbox: SandboxProcess) -> None:
+    """A day of calls at the shortest pauses leaves half of the quota, however many stages a check calls."""
+    Tier.objects.update(quota_limit=20, quota_period="DAY")
+    url = plan.tier.stages.get().invoke_url
+    for number in range(4):
+        plan.tier.stages.add(make_stage(plan.gateway, name=f"other-{number}", invoke_url=url))
+    day, pause = timedelta(days=1), timedelta(minutes=15)
+    checks = 0
+    for _tick in range(day // pause):
+        checks += call_canaries()
+        UsagePlan.objects.update(canary_checked_at=F("canary_checked_at") - pause)
+
+    assert checks == 1
+    plan.refresh_from_db()
+    assert (plan.canary_status, plan.canary_failures) == (200, 0)
+
+
+def test_an_alarm_ends_with_its_canary(gateway: Gateway, plan: UsagePlan) -> None:
+    plan.tier.stages.update(invoke_url="http://127.0.0.1:9")
+    call_canaries()
+    assert UsagePlan.objects.get().canary_failures == 1
+    api_keys.revoke(api_key=plan.tier.api_keys.get(), actor=SYSTEM)
+
+    converge(gateway.pk)
+
+    plan.refresh_from_db()
+    assert (plan.canary_checked_at, plan.canary_status, plan.canary_failures, plan.canary_error) == (None, None, 0, "")
 
 
 @pytest.mark.postgres
