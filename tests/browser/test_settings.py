@@ -14,7 +14,6 @@ from tenants.models import Token, User, WebhookEndpoint
 from tests.browser.conftest import Portal
 from tests.support.browser import ConsoleErrors
 from tests.support.receiver import Receiver, receiver
-from tests.support.services import wait_until
 
 __all__ = ["receiver"]
 
@@ -46,8 +45,9 @@ def test_owner_makes_a_token_uses_it_and_revokes_it(portal: Portal, alice: User,
 
     assert call(portal, "/tenant", secret)["name"] == "Acme"
     page.on("dialog", stay)
-    page.get_by_role("link", name="Done").click(no_wait_after=True)
-    wait_until(lambda: asked == ["beforeunload"], seconds=5, what="the warning before an uncopied token is lost")
+    with page.expect_event("dialog"):
+        page.get_by_role("link", name="Done").click(no_wait_after=True)
+    assert asked == ["beforeunload"]  # the warning before an uncopied token is lost
     expect(page.locator("#token-value")).to_be_visible()
     page.get_by_role("checkbox", name="I have kept it in a safe place").check()
     page.get_by_role("link", name="Done").click()

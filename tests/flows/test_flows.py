@@ -60,7 +60,7 @@ def test_purchase_served_by_a_spare_works_at_once(world: World) -> None:
 
 
 def test_disable_and_enable_reach_the_gateway(world: World) -> None:
-    api_key = world.buy("test")
+    api_key = world.buy("premium")  # its quota is not used up by asking until it is refused
     value = world.value(api_key)
 
     world.post(api_key, "disable")
@@ -129,6 +129,7 @@ def test_purchases_while_the_gateway_is_down_are_made_when_it_is_back(world: Wor
 
     api_key = world.buy("premium")
     assert status(api_key) is Status.PREPARING
+    world.rest()  # who was answered the error has written down when to try again
     world.sandbox.clear_faults()
     gateways.try_again(gateway=api_key.gateway_key.gateway, actor=SYSTEM)
 

@@ -31,7 +31,7 @@ def test_dead_broker_fails_a_publisher_within_seconds(url, dead_port, tmp_path):
         with pytest.raises(OperationalError):
             task.apply_async(queue="sync")
 
-    assert time.monotonic() - started < broker.SOCKET_TIMEOUT + 1
+    assert time.monotonic() - started < 3 * broker.SOCKET_TIMEOUT  # without it, for ever
 
 
 def test_redis_gives_messages_of_dead_workers_back_after_the_longest_task(tmp_path):

@@ -393,7 +393,7 @@ def done(tmp_path: Path) -> Counter[int]:
 def test_worker_killed_in_the_middle_loses_nothing(tmp_path, tiny_worker):
     app = tiny.make_app(tmp_path)
     for number in range(20):
-        app.send_task("tiny.write", kwargs={"number": number, "seconds": 0.1})
+        app.send_task("tiny.write", kwargs={"number": number, "seconds": 0.3})
     first = tiny_worker()
     wait_until(lambda: len(done(tmp_path)) >= 4, seconds=30, what="a worker that works")
 

@@ -8,6 +8,7 @@ from django.test import Client
 from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 
+from keys import values
 from keys.models import CallCount, Finding, FindingKind, Gateway, GatewayKey, KeyRole, Priority, ReconcileRun, UsagePlan
 from keys.stock import make
 from tests.support.factories import bring_into_service, buy, make_stage, make_tenant, make_tier
@@ -105,5 +106,5 @@ def test_no_value_is_told(client: Client, db: None) -> None:
     answer = client.get("/metrics", headers={"Authorization": f"Bearer {TOKEN}"}).content.decode()
 
     key = GatewayKey.objects.get()
-    assert key.last_four not in answer
+    assert values.decrypt(key.value_encrypted) not in answer
     assert key.value_sha256 not in answer

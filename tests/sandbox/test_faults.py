@@ -90,7 +90,7 @@ def test_fault_timeout_does_the_work_and_never_answers(sandbox, work, names):
     with pytest.raises(ReadTimeoutError):
         client.create_api_key(name="one")
 
-    assert _names(client) == names
+    assert _names(sandbox.client()) == names
 
 
 def test_fault_latency_delays_the_answer(sandbox):
@@ -231,7 +231,7 @@ def test_aws_limits_attach_one_key_at_a_time(sandbox):
     client = sandbox.client()
     plan_id = client.create_usage_plan(name="plan")["id"]
     ids = [client.create_api_key(name=str(number))["id"] for number in range(4)]
-    sandbox.settings(aws_limits=True, attach_seconds=0.3)
+    sandbox.settings(aws_limits=True, attach_seconds=1.0)
 
     def attach(key_id):
         try:

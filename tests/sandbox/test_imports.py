@@ -148,4 +148,4 @@ def test_import_of_the_whole_cap_is_quick(sandbox):
 
     assert len(answer["ids"]) == 10_000
     assert sandbox.invoke(f"{9_999:0>40}").status == 200
-    assert seconds < 2 * 4, "2 s is the goal on an idle machine; the bench measures it"
+    assert seconds < 20, "2 s is the goal on an idle machine; the bench measures it"

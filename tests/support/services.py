@@ -8,7 +8,9 @@ of a server that answers.
 from __future__ import annotations
 
 import atexit
+import itertools
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -46,12 +48,23 @@ def answers(name: str) -> bool:
     return False
 
 
+def _ports() -> Iterator[int]:
+    """Below those that the system gives to who asks for any, 3,000 for each process of pytest-xdist, from anywhere in them."""
+    first = 20_000 + 3_000 * (int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 4)
+    start = secrets.randbelow(3_000)
+    return (first + (start + number) % 3_000 for number in itertools.count())
+
+
+_next_port = _ports()
+
+
 def free_port() -> int:
-    """A port where nobody listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        number: int = probe.getsockname()[1]
-        return number
+    """A port where nobody listens, and that nobody else is given before it is listened on."""
+    for number in _next_port:
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", number))
+            return number
+    raise AssertionError("ports do not end")
 
 
 def chromium() -> str | None:

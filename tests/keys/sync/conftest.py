@@ -15,7 +15,7 @@ from tests.support.sandbox import SandboxProcess
 def _quiet(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """No pacing, no bells, and no clock that comes due in the middle of a test."""
     settings.GATEWAY_PACING = "off"
-    settings.GATEWAY_TIMEOUT_SECONDS = 1
+    settings.GATEWAY_TIMEOUT_SECONDS = 3
     settings.HEARTBEAT_SECONDS = settings.RECONCILE_SECONDS = settings.USAGE_SECONDS = 3600
     monkeypatch.setattr("keys.services.bell._ring_now", lambda gateway_id: None)
 

@@ -468,9 +468,9 @@ def test_revoke_overtakes_a_backlog_of_creations(
     wait_until(lambda: len(remote_keys(sandbox)) > 5, seconds=20, what="spares")
 
     api_keys.revoke(api_key=bought, actor=SYSTEM)
-    wait_until(lambda: sandbox.invoke(value).status == 403, seconds=2, what="a revoked key that is refused")
+    wait_until(lambda: sandbox.invoke(value).status == 403, seconds=12, what="a revoked key that is refused")
 
-    assert len(remote_keys(sandbox)) < 100
+    assert len(remote_keys(sandbox)) < 100  # 500 spares at 5 a second are far from done
     assert sandbox.state()["throttled"] == {}
     Tier.objects.update(spare_target=0)
     GatewayKey.objects.filter(remote_id="").update(removed_at=timezone.now())
@@ -494,7 +494,7 @@ def test_gateway_that_hangs_holds_up_no_other(
     converge(other.pk)
     value = value_of(GatewayKey.objects.get(pk=bought.gateway_key_id))
     assert sandbox.invoke(value).status == 200
-    paced(file_broker, celery_worker_process, monkeypatch, GATEWAY_TIMEOUT_SECONDS="6")
+    paced(file_broker, celery_worker_process, monkeypatch, GATEWAY_TIMEOUT_SECONDS="20")
     # A worker that has begun to work: the first call of a process makes a client for it.
     buy(make_tenant(), tier)
     wait_until(lambda: len(remote_keys(sandbox)) == 2, seconds=20, what="a key that is made")
@@ -504,7 +504,7 @@ def test_gateway_that_hangs_holds_up_no_other(
     wait_until(lambda: sandbox.state()["calls"]["ImportApiKeys"] == 3, seconds=10, what="a call that hangs")
 
     api_keys.revoke(api_key=bought, actor=SYSTEM)
-    wait_until(lambda: sandbox.invoke(value).status == 403, seconds=2, what="a revoked key that is refused")
+    wait_until(lambda: sandbox.invoke(value).status == 403, seconds=10, what="a revoked key that is refused")
 
-    assert Gateway.objects.get(pk=converged.pk).lease_owner
+    assert Gateway.objects.get(pk=converged.pk).lease_owner  # the call still hangs
     sandbox.clear_faults()

@@ -176,6 +176,7 @@ def test_row_that_comes_before_the_release_is_not_forgotten(
     assert len(remote_keys(sandbox)) == 1
 
 
+@pytest.mark.postgres
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="threads need a database that several can write to")
 def test_of_many_converges_at_once_one_speaks(converged: Gateway, tier: Tier, sandbox: SandboxProcess) -> None:
     for _ in range(20):

@@ -6,6 +6,7 @@ from unittest.mock import Mock
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from keys import tasks
@@ -49,7 +50,7 @@ def test_row_that_waits_for_a_person_is_not(quiet: Gateway, tier: Tier) -> None:
 
 def test_key_that_reached_its_end_is_found_whatever_failed_before(quiet: Gateway, tier: Tier) -> None:
     buy(make_tenant(), tier)
-    GatewayKey.objects.update(permanent=True, ends_at=timezone.now())
+    GatewayKey.objects.update(permanent=True, ends_at=Now())
 
     assert sweep() == [quiet.pk]
 
