@@ -95,6 +95,10 @@ class Drain:
         return found
 
 
+# Pool keys that have to be replaced elsewhere; one beyond its pool's size is leaving anyway.
+_TO_MOVE = Q(pool__isnull=False, ends_at=None, position__lt=F("pool__size"))
+
+
 def drain_of(gateway: Gateway) -> Drain:
     """What is on a gateway now, drained or not, in four queries."""
     keys = GatewayKey.objects.filter(gateway=gateway.pk, removed_at=None)
@@ -102,7 +106,7 @@ def drain_of(gateway: Gateway) -> Drain:
     counts = keys.annotate(has_way=_has_way(gateway.pk, "usage_plan__tier")).aggregate(
         held=Count("pk"),
         pool_keys=Count("pk", filter=pooled & stays),
-        stuck=Count("pk", filter=pooled & stays & Q(has_way=False, position__lt=F("pool__size"))),
+        stuck=Count("pk", filter=_TO_MOVE & Q(has_way=False)),
         siloed=Count("pk", filter=stays & Q(role=KeyRole.SILO)),
         spares=Count("pk", filter=stays & Q(role=KeyRole.SPARE)),
         canaries=Count("pk", filter=stays & Q(role=KeyRole.CANARY)),
@@ -114,6 +118,13 @@ def drain_of(gateway: Gateway) -> Drain:
     return Drain(since=since, moves_siloed_since=siloed_since, siloed_stuck=max(0, counts["siloed"] - moving), **counts)
 
 
+def stuck_pool_keys() -> dict[uuid.UUID, int]:
+    """How many pool keys of each drained gateway cannot move, by its id; in one query."""
+    drained = GatewayKey.objects.filter(_TO_MOVE, removed_at=None, gateway__draining_since__isnull=False)
+    stuck = drained.filter(~_has_way(OuterRef("gateway"), "usage_plan__tier"))
+    return dict(stuck.order_by().values_list("gateway").annotate(count=Count("pk")))
+
+
 def movable(gateway_id: uuid.UUID, now: datetime) -> QuerySet[ApiKey]:
     """Siloed API keys on the gateway that can get another gateway key now: those that work, whose credential before this one has ended."""
     rotating = Credential.objects.filter(api_key=OuterRef("pk"), ends_at__gt=now)
@@ -122,7 +133,7 @@ def movable(gateway_id: uuid.UUID, now: datetime) -> QuerySet[ApiKey]:
     return standing.filter(ready & ~Exists(rotating))
 
 
-def _has_way(gateway_id: uuid.UUID, tier: str) -> Exists:
+def _has_way(gateway_id: uuid.UUID | OuterRef, tier: str) -> Exists:
     """Whether another gateway that takes keys serves the tier of a row."""
     elsewhere = UsagePlan.objects.filter(tier=OuterRef(tier), gateway__accepts_keys=True).exclude(gateway=gateway_id)
     return Exists(elsewhere.filter(gateway__stages__tiers=OuterRef(tier)))

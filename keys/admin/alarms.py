@@ -1,4 +1,4 @@
-"""What is wrong, for the head of the staff's first page: ten queries, whatever the number of rows, and one a gateway that is drained."""
+"""What is wrong, for the head of the staff's first page: ten queries, whatever the number of rows, and one more where a drain is stuck."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from django.utils.translation import ngettext
 from keys import words
 from keys.admin.cells import change_url
 from keys.admin.plans import state_of
-from keys.drains import drain_of
+from keys.drains import stuck_pool_keys
 from keys.models import Gateway, GatewayKey, ReconcileRun, UsagePlan
 from keys.staff_selectors import gateways_with_facts, pending_plans, plans_to_compare
 
@@ -86,16 +86,15 @@ def _stopped_runs() -> Iterator[Alarm]:
 
 
 def _stuck_drains() -> Iterator[Alarm]:
-    """Gateways that cannot be drained: a query for each that is."""
-    for gateway in Gateway.objects.exclude(draining_since=None).order_by("name"):
-        stuck = drain_of(gateway).stuck
-        if stuck:
-            text = ngettext(
-                "%(gateway)s is drained, and %(count)s pool key cannot leave: no other gateway that takes keys serves its tier.",
-                "%(gateway)s is drained, and %(count)s pool keys cannot leave: no other gateway that takes keys serves their tiers.",
-                stuck,
-            ) % {"gateway": gateway, "count": words.number_of(stuck)}
-            yield Alarm(kind="bad", text=text, url=change_url(gateway))
+    """Gateways that cannot be drained."""
+    stuck = stuck_pool_keys()
+    for gateway in Gateway.objects.filter(pk__in=stuck).order_by("name"):
+        text = ngettext(
+            "%(gateway)s is drained, and %(count)s pool key cannot leave: no other gateway that takes keys serves its tier.",
+            "%(gateway)s is drained, and %(count)s pool keys cannot leave: no other gateway that takes keys serves their tiers.",
+            stuck[gateway.pk],
+        ) % {"gateway": gateway, "count": words.number_of(stuck[gateway.pk])}
+        yield Alarm(kind="bad", text=text, url=change_url(gateway))
 
 
 def _waiting_for_a_person(now: datetime) -> Iterator[Alarm]:

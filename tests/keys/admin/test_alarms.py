@@ -164,3 +164,20 @@ def test_drain_that_cannot_end_is_an_alarm(in_step: Gateway) -> None:
     draining.drain(gateway=in_step, actor=SYSTEM)
 
     assert "10 pool keys cannot leave" in " ".join(texts())
+
+
+def test_drain_that_can_end_is_none_and_costs_no_query_of_its_own(django_assert_num_queries: DjangoAssertNumQueries) -> None:
+    here, there, third = (
+        make_gateway(name=name, region=region) for name, region in (("A", "eu-west-1"), ("B", "eu-west-2"), ("C", "eu-west-3"))
+    )
+    make_tier(gateways=[here, there, third], pool_size=9)
+    bring_into_service()
+    Gateway.objects.update(last_seen_at=timezone.now())
+    for gateway in (here, there):
+        draining.drain(gateway=gateway, actor=SYSTEM)
+
+    with django_assert_num_queries(10):
+        assert not any("cannot leave" in text for text in texts())
+
+    draining.drain(gateway=third, actor=SYSTEM)
+    assert [text.partition(",")[0] for text in texts() if "cannot leave" in text] == ["A is drained", "B is drained", "C is drained"]
