@@ -115,8 +115,11 @@ class Pacer:
         while (seconds := self.seconds_until(operation, leave, urgent=urgent)) > 0:
             yield seconds
         now = self._clock()
-        for bucket in (*self._of(operation), self._paced):
+        for bucket in self._of(operation):
             bucket.take(now)
+        # An urgent call takes what is paced where there is some, and makes no debt of it: how much is called in all, the total says.
+        if not urgent or self._paced.level(now) >= 1.0:
+            self._paced.take(now)
 
     def sleep(self, seconds: float) -> None:
         """Let time pass."""

@@ -132,6 +132,29 @@ def test_urgent_calls_keep_to_awss_rates_alone() -> None:
     assert time.now - started == pytest.approx(10 / 5)
 
 
+def test_what_can_wait_goes_on_soon_after_many_urgent_calls() -> None:
+    """However much was revoked, and however many of these calls were answered 429: a holder that waits does not renew its lease."""
+    time = Time()
+    pacer = make(time, pace=SLOWEST, idle_seconds=0.0)
+
+    for number in range(300):
+        pacer.wait("DeleteApiKey", urgent=True)
+        if number % 3 == 0:
+            pacer.slow_down()
+
+    assert pacer.seconds_until("ImportApiKeys", 2.0) <= 1 / (TOTAL[0] * SLOWEST)
+
+
+def test_urgent_calls_are_taken_from_what_can_wait_where_there_is_some() -> None:
+    time = Time()
+    pacer = make(time)
+
+    for _ in range(int(TOTAL[1])):
+        pacer.wait("GetApiKeys", urgent=True)
+
+    assert pacer.seconds_until("GetApiKeys") == pytest.approx(1 / TOTAL[0])
+
+
 def test_what_can_wait_leaves_calls_for_what_cannot() -> None:
     time = Time()
     pacer = make(time)
