@@ -11,6 +11,7 @@ from django.core.management import CommandError, call_command
 from keys.gateway.access import forget_all
 from keys.gateway.probes import PROBES
 from keys.models import Gateway, Stage
+from sandbox.identity import Role
 from tests.support.sandbox import SandboxProcess, World
 
 pytestmark = pytest.mark.django_db
@@ -71,6 +72,13 @@ def test_policies_of_the_repository_are_enough_and_each_is_needed(west: World, a
         call_command("connect_gateway", **WEST)
         missing = {each["operation"] for each in Gateway.objects.get().permissions_missing}
         assert missing == {probe.operation for probe in PROBES if probe.method in wanted[left_out].split()}
+
+
+def test_what_was_used_cannot_be_changed_with_the_policies_of_the_repository() -> None:
+    role = Role(ROLE, policies=policies("reader", "provisioner", "reaper"))
+
+    assert role.allows("UpdateUsagePlan", "PATCH", "usageplans/plan", "eu-west-1")
+    assert not role.allows("UpdateUsage", "PATCH", "usageplans/plan/keys/key/usage", "eu-west-1")
 
 
 @pytest.mark.parametrize("probe", PROBES, ids=lambda probe: probe.operation)
