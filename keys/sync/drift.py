@@ -104,7 +104,8 @@ class Difference:
 def diff(desired: Desired, remote: Remote) -> list[Difference]:
     """All differences, plans first. Linear in what there is.
 
-    Keys of others are among them, as they take room; usage plans of others are not.
+    Keys of others are among them, as they take room; usage plans of others only where they bear a Tollgate's mark, which names no gateway:
+    they may be another Tollgate's in this account, or what is left of ours.
     """
     return [*_plans(desired, remote), *_keys(desired, remote)]
 
@@ -124,7 +125,7 @@ def _plans(desired: Desired, remote: Remote) -> Iterator[Difference]:
         if other.spec.name in names:
             yield Difference(Kind.DUPLICATE, Subject.PLAN, None, other.id, other.spec.name, describe_limits(other.spec))
         elif other.spec.name not in desired.known_names:
-            yield Difference(Kind.EXTRA, Subject.PLAN, None, other.id, other.spec.name, describe_limits(other.spec))
+            yield Difference(Kind.FOREIGN, Subject.PLAN, None, other.id, other.spec.name, describe_limits(other.spec))
 
 
 def _plan_parts(plan: DesiredPlan, there: RemotePlan) -> Iterator[Difference]:

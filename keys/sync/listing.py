@@ -60,10 +60,10 @@ def refuse_unsound_lists(session: Session, remote: Remote, desired: Desired, dif
 
     Given away by what is on them twice, by a member that is no key (but for those that came while it was listed), or by a difference
     that is not there when it is asked for by itself. Of each kind a few are asked for, spread over all: a page that got lost would hold
-    hundreds of them.
+    hundreds of them. Plans that are not ours say nothing: whoever has them makes keys while we list.
     """
     ids = {key.id for key in remote.keys}
-    members = [[member.id for member in inside] for inside in remote.members.values()]
+    members = [[member.id for member in inside] for plan_id, inside in remote.members.items() if plan_id in desired.known_ids]
     lists = [[key.id for key in remote.keys], [plan.id for plan in remote.plans], *members]
     unsound = any(len(each) != len(set(each)) for each in lists)
     unsound = unsound or any(not ids.union(desired.changed_ids).issuperset(inside) for inside in members)

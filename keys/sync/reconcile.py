@@ -34,6 +34,8 @@ MOST_KEPT = 1000
 CHUNK = 500
 IN_STEP = Q(synced_revision=F("revision"))
 QUARANTINED = {Kind.EXTRA, Kind.DUPLICATE}
+# What is told of and left as it is: it has one finding for as long as it is there.
+STANDING = Q(kind=FindingKind.FOREIGN) | Q(kind=FindingKind.DUPLICATE, subject=str(Subject.PLAN))
 
 
 def reconcile_all(session: Session, *, dry_run: bool = False, most_deletions: int | None = None) -> ReconcileRun:
@@ -97,30 +99,31 @@ def _conclude(session: Session, run: ReconcileRun, differences: Sequence[Differe
 
     What is found and what is done about it are written together, before anything is sent: a worker that is killed leaves both, or neither.
     """
-    foreign = [each for each in differences if each.kind is Kind.FOREIGN]
+    foreign = [each for each in differences if each.kind is Kind.FOREIGN and each.subject is Subject.KEY]
     strays = [each for each in differences if each.kind in QUARANTINED and each.subject is Subject.KEY]
-    others = [each for each in differences if each.kind is not Kind.FOREIGN and (each.row_id or each.subject is Subject.PLAN)]
+    plans = [each for each in differences if each.row_id is None and each.subject is Subject.PLAN]
+    ours = [each for each in differences if each.row_id is not None]
     seen = {"observed_keys": run.keys_listed, "foreign_keys": len(foreign) + len(strays)}
     care = quarantine.sort_out(session, strays)
     run.stopped = care.refusal(most)
     if run.dry_run or run.stopped:
         action = _("Nothing: the run was stopped.") if run.stopped else _("Nothing: only looked.")
-        found = [_finding(run, each, action) for each in (*others, *strays, *foreign[:MOST_FOREIGN])]
+        found = [_finding(run, each, action) for each in (*ours, *plans, *strays, *foreign[:MOST_FOREIGN])]
         _keep(session, run, found[:MOST_KEPT] if run.stopped else found, seen)
         return
     # A key in a plan that it shall not be in cannot be put into its own, so what else is wrong with it waits until it is out of there.
-    entangled = {each.row_id for each in others if each.kind is Kind.WRONG_PLAN}
-    marked = [each for each in others if each.row_id not in entangled]
-    repaired = [_finding(run, each, _repair(each), None if each.row_id in entangled else each.row_id) for each in others]
+    entangled = {each.row_id for each in ours if each.kind is Kind.WRONG_PLAN}
+    marked = [each for each in ours if each.row_id not in entangled]
+    repaired = [_finding(run, each, _repair(each), None if each.row_id in entangled else each.row_id) for each in ours]
     isolated = [_finding(run, each, _("To be disabled.")) for each in care.new]
-    left_alone = [_finding(run, each, _("Left alone.")) for each in _new_ones(run, foreign)]
+    left_alone = [_finding(run, each, _why_left(each)) for each in _new_ones(run, foreign, plans)]
     settle(session)
     with session.lease.writing():
-        _close_earlier(run, foreign)
+        _close_earlier(run, [*foreign, *plans])
         Finding.objects.bulk_create([*repaired, *isolated, *left_alone], batch_size=CHUNK)
         _mark(session, marked)
-        tell_tenants(others)
-    _disentangle(session, [(finding, each) for finding, each in zip(repaired, others, strict=True) if each.row_id in entangled])
+        tell_tenants(ours)
+    _disentangle(session, [(finding, each) for finding, each in zip(repaired, ours, strict=True) if each.row_id in entangled])
     quarantine.close(session, care.over)
     quarantine.delete(session, care.ripe)
     quarantine.disable(session, isolated)
@@ -141,23 +144,32 @@ def _keep(session: Session, run: ReconcileRun, found: Sequence[Finding], seen: M
         Gateway.objects.filter(pk=session.gateway.pk).update(**columns)
 
 
-def _new_ones(run: ReconcileRun, foreign: Sequence[Difference]) -> list[Difference]:
-    """Keys of others that no open finding tells of, up to MOST_FOREIGN findings in all."""
-    known = set(_open_foreign(run).values_list("remote_id", flat=True))
-    return [each for each in foreign if each.remote_id not in known][: max(0, MOST_FOREIGN - len(known))]
+def _new_ones(run: ReconcileRun, foreign: Sequence[Difference], plans: Sequence[Difference]) -> list[Difference]:
+    """What is left alone and no open finding tells of: usage plans, and keys of others, up to MOST_FOREIGN findings of keys in all."""
+    known = set(_open_standing(run).values_list("kind", "subject", "remote_id"))
+    new = [each for each in (*plans, *foreign) if _which(each) not in known]
+    keys = [each for each in new if each.subject is Subject.KEY]
+    keys_known = sum(subject == Subject.KEY for _kind, subject, _remote_id in known)
+    return [*(each for each in new if each.subject is Subject.PLAN), *keys[: max(0, MOST_FOREIGN - keys_known)]]
 
 
-def _open_foreign(run: ReconcileRun) -> QuerySet[Finding]:
-    return Finding.objects.filter(gateway=run.gateway_id, kind=FindingKind.FOREIGN, resolved_at=None, run__dry_run=False)
+def _open_standing(run: ReconcileRun) -> QuerySet[Finding]:
+    return Finding.objects.filter(STANDING, gateway=run.gateway_id, resolved_at=None, run__dry_run=False)
 
 
-def _close_earlier(run: ReconcileRun, foreign: Sequence[Difference]) -> None:
-    """What an earlier run found and this one did not find again is over; what is still there stands among the new ones. A key of others
+def _which(difference: Difference) -> tuple[str, str, str]:
+    """As its finding's ``kind``, ``subject`` and ``remote_id``."""
+    return str(difference.kind), str(difference.subject), difference.remote_id
+
+
+def _close_earlier(run: ReconcileRun, standing: Sequence[Difference]) -> None:
+    """What an earlier run found and this one did not find again is over; what is still there stands among the new ones. What is left alone
     has one finding for as long as it is there, and what is still under repair was not compared."""
     earlier = Finding.objects.filter(gateway=run.gateway_id, row_id=None, quarantined_at=None, resolved_at=None)
-    earlier.exclude(kind=FindingKind.FOREIGN, run__dry_run=False).update(resolved_at=run.started_at)
-    still_there = {each.remote_id for each in foreign}
-    gone = [pk for pk, remote_id in _open_foreign(run).values_list("pk", "remote_id") if remote_id not in still_there]
+    earlier.exclude(STANDING, run__dry_run=False).update(resolved_at=run.started_at)
+    still_there = {_which(each) for each in standing}
+    rows = _open_standing(run).values_list("pk", "kind", "subject", "remote_id")
+    gone = [pk for pk, *which in rows if tuple(which) not in still_there]
     Finding.objects.filter(pk__in=gone).update(resolved_at=run.started_at)
 
 
@@ -200,12 +212,23 @@ def _repair(difference: Difference) -> str:
             Kind.WRONG_LIMITS: _("Is changed to what its tier says."),
             Kind.WRONG_STAGE: _("Is changed to the stages of its tier."),
             Kind.STALE_NAME: _("Is named as it was again."),
-        }.get(difference.kind, _("Left alone. Delete it at API Gateway if nobody needs it."))
+        }[difference.kind]
     return {
         Kind.MISSING: _("Is made anew with the same credential."),
         Kind.WRONG_PLAN: _("Is taken out of that usage plan."),
         Kind.STALE_NAME: _("Is named as it was again, when nothing else is to do."),
     }.get(difference.kind, _("Is sent again as it shall be."))
+
+
+def _why_left(difference: Difference) -> str:
+    if difference.subject is Subject.KEY:
+        return _("Left alone.")
+    if difference.kind is Kind.DUPLICATE:
+        return _("Left alone. Delete it at API Gateway if nobody needs it.")
+    return _(
+        "Left alone: no usage plan here has this id. It may be another Tollgate's in this account, or one of a database that was restored; "
+        "delete it at API Gateway only if nobody needs it."
+    )
 
 
 def _mark(session: Session, differences: Sequence[Difference]) -> None:

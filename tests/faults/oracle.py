@@ -159,11 +159,11 @@ def _rows_and_keys(here: list[uuid.UUID], state: Any) -> Iterator[Violation]:
 
 
 def _strangers(here: list[uuid.UUID], state: Any) -> Iterator[Violation]:
-    """What is told of keys of others is told of keys that are there."""
-    there = {key["id"] for key in state["keys"]}
+    """What is told of keys and usage plans of others is told of what is there."""
+    there = {each["id"] for each in (*state["keys"], *state["plans"])}
     for each in Finding.objects.filter(gateway__in=here, kind=FindingKind.FOREIGN, resolved_at=None, run__dry_run=False):
         if each.remote_id not in there:
-            yield Violation("other", f"somebody's key {each.remote_id} is told of, and is gone")
+            yield Violation("other", f"somebody's {each.subject} {each.remote_id} is told of, and is gone")
 
 
 def _plans(here: list[uuid.UUID], state: Any) -> Iterator[Violation]:

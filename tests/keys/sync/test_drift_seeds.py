@@ -23,7 +23,7 @@ from tests.support.sandbox import SandboxProcess
 
 SEEDS = int(os.environ.get("DRIFT_SEEDS", "8"))
 # What stays as it is: keys of others, and usage plans that bear our mark and may be somebody's.
-STANDING = {(FindingKind.FOREIGN, "gateway key"), (FindingKind.DUPLICATE, "usage plan"), (FindingKind.EXTRA, "usage plan")}
+STANDING = {(FindingKind.FOREIGN, "gateway key"), (FindingKind.DUPLICATE, "usage plan"), (FindingKind.FOREIGN, "usage plan")}
 Found = Counter[tuple[str, str, str]]
 
 
@@ -127,7 +127,7 @@ class Hand:
 
     def extra_plan(self) -> None:
         made = self.client.create_usage_plan(name="tollgate-old")
-        self.changed(FindingKind.EXTRA, "usage plan", made["id"])
+        self.changed(FindingKind.FOREIGN, "usage plan", made["id"])
 
     def _patch(self, key: GatewayKey, path: str, value: str) -> None:
         self.client.update_api_key(apiKey=key.remote_id, patchOperations=[{"op": "replace", "path": path, "value": value}])

@@ -342,10 +342,10 @@ def test_too_many_deletions_are_refused(busy: Gateway, sandbox: SandboxProcess, 
     assert not extras & remote_keys(sandbox).keys()
 
 
-def test_extra_usage_plan_is_told_and_left_alone(busy: Gateway, sandbox: SandboxProcess) -> None:
+def test_usage_plan_with_our_mark_that_no_row_knows_is_told_and_left_alone(busy: Gateway, sandbox: SandboxProcess) -> None:
     sandbox.client().create_usage_plan(name="tollgate-old")
 
-    assert findings(reconcile(busy.pk)) == [("extra", "usage plan")]
+    assert findings(reconcile(busy.pk)) == [("foreign", "usage plan")]
 
     assert len(sandbox.state()["plans"]) == 3
 
