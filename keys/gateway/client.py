@@ -33,6 +33,7 @@ Read = TypeVar("Read")
 PAGE = 500  # the largest page of every list (botocore, "The maximum number of returned results per page")
 # Ids have about ten characters, values at least twenty (API Gateway, CreateApiKey).
 SHORTEST_VALUE = 20
+_INTERRUPTED = "interrupted"
 
 
 class Guard(Protocol):
@@ -45,7 +46,8 @@ class Guard(Protocol):
         """Called after ``before`` where time passed until the call can be sent. Raises what forbids it by now."""
 
     def after(self, operation: str, error: GatewayError | None) -> bool | None:
-        """Note how the call ended; True: it was refused unworked, and is to be made again."""
+        """Note how the call ended; True: it was refused unworked, and is to be made again. Not called where an exception of somebody else's
+        broke the call off."""
 
 
 class GatewayClient:
@@ -215,7 +217,7 @@ class GatewayClient:
                 continue
             started = time.monotonic()
             failure: GatewayError | None = None
-            outcome = "interrupted"
+            outcome = _INTERRUPTED
             try:
                 answer = cast("dict[str, Any]", call(api))
                 outcome = "ok"
@@ -232,7 +234,8 @@ class GatewayClient:
             finally:
                 seconds = round(time.monotonic() - started, 3)
                 log.info("gateway.call", operation=operation, outcome=outcome, seconds=seconds, region=self._access.region, **logged)
-                again = self._guard.after(operation, failure)
+                # How an interrupted call ended is not known: it says nothing good of the gateway, and nothing bad.
+                again = outcome != _INTERRUPTED and self._guard.after(operation, failure)
             if not again:
                 raise failure  # not from its cause, which may hold headers
 

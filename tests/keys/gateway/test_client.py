@@ -2,6 +2,8 @@
 
 import csv
 import io
+import signal
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -196,6 +198,23 @@ def test_guard_that_forbids_keeps_the_call_from_being_sent(client: GatewayClient
         client.list_keys()
 
     assert sandbox.state()["calls"] == {}
+
+
+def test_call_that_was_broken_off_is_not_taken_for_an_answer(client: GatewayClient, guard: Notebook, sandbox: SandboxProcess) -> None:
+    """As by somebody at the keyboard, or by a worker that is shut down."""
+    client.list_plans()
+    sandbox.fault(kind="latency", operation="GetUsagePlans", seconds=0.9)
+    main = threading.main_thread().ident
+    assert main is not None
+    later = threading.Timer(0.2, signal.pthread_kill, (main, signal.SIGINT))
+    guard.still = later.start  # type: ignore[method-assign]
+
+    with capture_logs() as logged, pytest.raises(KeyboardInterrupt):
+        client.list_plans()
+
+    later.join()
+    assert [entry["outcome"] for entry in logged] == ["interrupted"]
+    assert guard.errors == [None]  # of the first call
 
 
 def test_log_and_words_hold_no_credential(client: GatewayClient) -> None:
