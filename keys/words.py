@@ -103,6 +103,11 @@ def counted(number: int, noun: str, plural: str = "") -> str:
     return f"{number_of(number)} {noun if number == 1 else plural or f'{noun}s'}"
 
 
+def who_is_told() -> str:
+    """How tenants learn that staff gave a key of theirs another credential: there is no mail."""
+    return _("Tenants with a webhook are told; the others read it on the page of their key alone: tell them yourself.")
+
+
 def keys_text(count: int) -> str:
     """``1 key``, ``3,120 keys``."""
     return ngettext("%(count)s key", "%(count)s keys", count) % {"count": number_of(count)}

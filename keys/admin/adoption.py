@@ -100,7 +100,8 @@ class AdoptionAdmin(VerbAdmin[Adoption], ReadOnlyAdmin[Adoption]):
     fields = ["gateway", "shown_state", "asked", "asked_by", "proposed", "confirmed", "applied", "withdrawn", "error"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Adoption]:
-        return super().get_queryset(request).select_related("gateway", "asked_by")
+        rows = super().get_queryset(request).select_related("gateway", "asked_by")
+        return rows.defer("proposal", "decisions", "report")  # each holds every key; the list shows none
 
     asked = moment_column("asked_at", gettext_lazy("asked for"))
     proposed = moment_column("proposed_at", gettext_lazy("looked"))

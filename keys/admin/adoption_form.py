@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from decimal import Decimal
+from urllib.parse import quote_plus
 
 from django import forms
 from django.http import HttpRequest, QueryDict
@@ -14,7 +15,7 @@ from keys.proposals import LONGEST_NAME, LONGEST_SLUG, LONGEST_TIER_NAME, Decisi
 from keys.services.adoptions import UnreadableSheet, assigned
 from keys.staff_selectors import ProposedPlan
 
-# Characters of a file's keys and tenants: what a form can send back (settings.DATA_UPLOAD_MAX_MEMORY_SIZE), with some to spare.
+# Bytes of keys and tenants, as a form sends them: what is read of one (settings.DATA_UPLOAD_MAX_MEMORY_SIZE), with some to spare.
 LARGEST_LIST = 900_000
 PROBLEMS_SHOWN = 20
 
@@ -120,10 +121,22 @@ class WholeForm(forms.Form):
     )
 
 
+class WholeNumber(forms.IntegerField):
+    """A number that may be typed as it is shown, with its thousands apart: 1,234."""
+
+    def to_python(self, value: object) -> int | None:
+        return super().to_python(value.replace(",", "") if isinstance(value, str) else value)
+
+
 class SaidForm(forms.Form):
     """The number of new tenants, typed by whoever says yes to many of them."""
 
-    new_tenants = forms.IntegerField(label=gettext_lazy("Number of new tenants"), widget=forms.TextInput(attrs={"inputmode": "numeric"}))
+    new_tenants = WholeNumber(label=gettext_lazy("Number of new tenants"), widget=forms.TextInput(attrs={"inputmode": "numeric"}))
+
+
+def _sent_bytes(decision: Decision) -> int:
+    """The size of a decision's keys and tenants in the form that sends them again."""
+    return len(quote_plus(holders.text_of(decision.holders.items()).replace("\n", "\r\n")))
 
 
 class DecisionForms:
@@ -143,14 +156,13 @@ class DecisionForms:
             return None
         decisions = [form.decision() for form in self.plans]
         file = self.whole.cleaned_data["tenants"]
-        if file is None:
-            return decisions
-        try:
-            decisions = assigned(proposal=self.proposal, decisions=decisions, content=file.read())
-        except UnreadableSheet as error:
-            self._refuse_file([_("Line %(line)d: %(text)s") % {"line": each.line, "text": each.text} for each in error.problems])
-            return None
-        if sum(len(holders.text_of(each.holders.items())) for each in decisions) > LARGEST_LIST:
+        if file is not None:
+            try:
+                decisions = assigned(proposal=self.proposal, decisions=decisions, content=file.read())
+            except UnreadableSheet as error:
+                self._refuse_file([_("Line %(line)d: %(text)s") % {"line": each.line, "text": each.text} for each in error.problems])
+                return None
+        if sum(_sent_bytes(each) for each in decisions) > LARGEST_LIST:
             self._refuse_file([_("It is too large for this page. Use the command: manage.py adopt_gateway NAME --tenants FILE.")])
             return None
         return decisions

@@ -92,7 +92,7 @@ def _replace_effect(gateway_key: GatewayKey) -> list[str]:
         _("The new one works once API Gateway has it, which takes seconds up to minutes."),
         _("The old value works for the time you choose. Then API Gateway refuses it for everyone who knows it."),
         former_text(gateway_key),
-        _("Nobody is told: tell the tenants, so that they take the new credential from their page in time."),
+        words.who_is_told(),
     ]
 
 

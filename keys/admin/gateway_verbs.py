@@ -76,7 +76,8 @@ DRAIN: Verb[Gateway] = Verb(
     act=_drain,
     effect=lambda gateway: [
         _("No new keys are made on this gateway, and its spares are removed."),
-        _("Tenants of its pool keys move to the tiers' other gateways. They are told credential and URL; the old ones work 7 days."),
+        _("Tenants of its pool keys move to the tiers' other gateways and get another credential and URL; the old ones work 7 days."),
+        words.who_is_told(),
         _("Siloed API keys stay until you let them move, too."),
         *drain_of(gateway).lines,
     ],
@@ -88,7 +89,8 @@ MOVE_SILOED: Verb[Gateway] = Verb(
     act=_move_siloed,
     effect=lambda gateway: [
         _("Each siloed API key gets a new credential on another gateway of its tier, with another URL, in parts."),
-        _("Their tenants are told. The old credential and URL work for 7 days, so they have to act within that time."),
+        _("The old credential and URL work for 7 days, so their tenants have to act within that time."),
+        words.who_is_told(),
         _("Keys that are disabled, being prepared or being rotated follow when they can."),
         _siloed_there(gateway),
     ],

@@ -126,13 +126,13 @@ def _move_effect(preview: pools.Preview) -> list[str]:
         "%(count)s API keys move to another gateway key and get a new credential.",
         preview.moved,
     ) % {"count": words.number_of(preview.moved)}
-    kept = _("The old credential works for %(days)d more days; tell the tenants.") % {"days": MOVE_GRACE.days}
+    kept = _("The old credential works for %(days)d more days.") % {"days": MOVE_GRACE.days}
     url = ngettext(
         "%(count)s of them gets another URL too, because its new gateway key is on another gateway.",
         "%(count)s of them get another URL too, because their new gateway keys are on another gateway.",
         preview.new_url,
     ) % {"count": words.number_of(preview.new_url)}
-    return [moved, kept, url] if preview.new_url else [moved, kept]
+    return [moved, kept, *([url] if preview.new_url else []), words.who_is_told()]
 
 
 REBALANCE: Verb[Tier] = Verb(
@@ -247,12 +247,17 @@ class TierAdmin(PlanAdmin, VerbAdmin[Tier], IntentAdmin[Tier]):
         changed = set(form.changed_data)
         if _needs_preview(obj, changed, data.get("pool_size")) and "_confirm" not in request.POST:
             raise PreviewNeeded(obj, changed, data.get("pool_size"))
-        if changed.intersection(OFFER):
-            catalog.change_offer(tier=obj, **{field: getattr(obj, field) for field in OFFER}, actor=actor)
+        # One transaction: what shrinks locks gateways before the rest locks usage plans, and a pool is held before its tier's row. A
+        # pool that grows does so on the stages that are chosen with it.
+        shrinks = "pool_size" in changed and data["pool_size"] < obj.pool.size
+        if shrinks:
+            pools.resize_pool(tier=obj, size=data["pool_size"], actor=actor)
         if "stages" in changed:
             catalog.serve_stages(tier=obj, stages=data["stages"], actor=actor)
-        if "pool_size" in changed:
+        if "pool_size" in changed and not shrinks:
             pools.resize_pool(tier=obj, size=data["pool_size"], actor=actor)
+        if changed.intersection(OFFER):
+            catalog.change_offer(tier=obj, **{field: getattr(obj, field) for field in OFFER}, actor=actor)
         if changed.intersection(LIMITS):
             catalog.change_limits(tier=obj, **{field: data[field] for field in LIMITS}, actor=actor)
 

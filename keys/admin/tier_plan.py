@@ -136,24 +136,28 @@ class PlanAdmin(StaffAdmin[Tier]):
         if not (backend.is_valid() and rows.is_valid()):
             return self._plan_page(request, backend, rows)
         try:
-            plan, prices = _planned(backend, rows)
-            if "_apply" not in request.POST:
-                return self._plan_page(request, backend, rows, plan=plan, steps=planning.steps_of(plan, prices), may_apply=may_apply)
+            return self._computed(request, backend, rows, may_apply=may_apply)
+        except UnableToPlan as refusal:
+            _note(refusal, backend, rows)
+        except planning.UnableToApplyPlan as refusal:
+            backend.add_error(None, str(refusal))
+        return self._plan_page(request, backend, rows)
+
+    def _computed(self, request: HttpRequest, backend: BackendForm, rows: Rows, *, may_apply: bool) -> HttpResponse:
+        """What applying would do; with ``_apply`` it is done, if it is what the page showed."""
+        plan, prices = _planned(backend, rows)
+        if "_apply" in request.POST:
             if not may_apply:
                 raise PermissionDenied
             shown = request.POST.get("_shown", "")
-            steps = planning.apply_plan(plan=plan, stages=Stage.objects.all(), prices=prices, shown=shown, actor=Actor.of(request))
-        except UnableToPlan as refusal:
-            _note(refusal, backend, rows)
-            return self._plan_page(request, backend, rows)
-        except planning.PlanHasChanged as refusal:
-            backend.add_error(None, str(refusal))
-            return self._plan_page(request, backend, rows, plan=plan, steps=planning.steps_of(plan, prices), may_apply=may_apply)
-        except planning.UnableToApplyPlan as refusal:
-            backend.add_error(None, str(refusal))
-            return self._plan_page(request, backend, rows)
-        self.message_user(request, _told(steps), messages.SUCCESS)
-        return HttpResponseRedirect(reverse("admin:keys_tier_changelist"))
+            try:
+                steps = planning.apply_plan(plan=plan, stages=Stage.objects.all(), prices=prices, shown=shown, actor=Actor.of(request))
+            except planning.PlanHasChanged as refusal:
+                backend.add_error(None, str(refusal))
+            else:
+                self.message_user(request, _told(steps), messages.SUCCESS)
+                return HttpResponseRedirect(reverse("admin:keys_tier_changelist"))
+        return self._plan_page(request, backend, rows, plan=plan, steps=planning.steps_of(plan, prices), may_apply=may_apply)
 
     def _plan_page(self, request: HttpRequest, backend: BackendForm, rows: Rows, **result: Any) -> HttpResponse:
         plan = result.get("plan")

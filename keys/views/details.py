@@ -28,7 +28,7 @@ def detail_context(request: TenantRequest, api_key: ApiKey, credential: str | No
         "wait": "" if seconds is None else about_text(seconds),
         "endpoint": endpoint,
         "credential": credential,
-        "old_credentials": old_credentials(selectors.other_credentials(api_key, now), now),
+        "old_credentials": old_credentials(api_key, selectors.other_credentials(api_key, now), now),
         "snippets": snippets(endpoint.test_url, credential) if endpoint else [],
         "chart": bar_chart(selectors.usage_days(api_key, now)),
         "history": history_lines(selectors.history_of(api_key)),

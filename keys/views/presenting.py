@@ -114,17 +114,24 @@ def _what_happened(event: AuditEvent) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class OldCredential:
-    """A credential that was rotated away and still works."""
+    """A credential that was rotated away and still works. ``is_elsewhere``: at another URL than the present one."""
 
     last_four: str
     ends_at: datetime
     left: str
+    is_elsewhere: bool
 
 
-def old_credentials(gateway_keys: Sequence[GatewayKey], now: datetime) -> list[OldCredential]:
+def old_credentials(api_key: ApiKey, gateway_keys: Sequence[GatewayKey], now: datetime) -> list[OldCredential]:
     """Those in their grace period, with the time that each has left."""
+    here = api_key.gateway_key.gateway_id
     return [
-        OldCredential(last_four=each.last_four, ends_at=each.ends_at, left=words.duration_text(each.ends_at - now))
+        OldCredential(
+            last_four=each.last_four,
+            ends_at=each.ends_at,
+            left=words.duration_text(each.ends_at - now),
+            is_elsewhere=each.gateway_id != here,
+        )
         for each in gateway_keys
         if each.ends_at is not None
     ]

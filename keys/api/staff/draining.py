@@ -88,7 +88,8 @@ class GatewayDrain(StaffView):
     def post(self, request: Request, pk: uuid.UUID) -> Response:
         """No new keys are made there, its spares end, and its pools move to their tiers' other gateways; siloed API keys if you say so.
 
-        Tenants who move are told their new credential and URL; the old ones work for 7 days.
+        Who is moved gets another credential and URL; the old ones work for 7 days. Webhooks tell of it; tenants without one read it on
+        their key's page alone.
         """
         data = self.valid()
         gateway = draining.drain(gateway=get_object_or_404(Gateway, pk=pk), actor=self.caller.actor())

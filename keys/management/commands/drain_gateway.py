@@ -19,7 +19,8 @@ ACTOR = Actor.command("drain_gateway")
 class Command(BaseCommand):
     help = (
         "Let a gateway get no new keys, and move what can move: its pools go to their tiers' other gateways, its spares end. Siloed API "
-        "keys stay, unless you say --move-siloed. Tenants are told their new credential and URL; the old ones work for 7 days. The workers "
+        "keys stay, unless you say --move-siloed. Who is moved gets another credential and URL; the old ones work for 7 days. "
+        "Webhooks tell of it; tenants without one read it on their key's page alone. The workers "
         "go on with it until all that can move has moved, or you say --undrain; run again, or --watch, for the progress."
     )
 

@@ -14,8 +14,8 @@ from tenants.audit import Actor
 
 class Command(BaseCommand):
     help = (
-        "Move API keys from the fullest keys of a tier's pool to the emptiest, as few as level it. Their tenants see another credential "
-        "and are told; the old one works for 7 more days."
+        "Move API keys from the fullest keys of a tier's pool to the emptiest, as few as level it. Their tenants get another "
+        "credential; the old one works for 7 more days. Webhooks tell of it; tenants without one read it on their key's page alone."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -7,6 +7,7 @@ from django.contrib.auth.models import Permission
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
+from keys.admin.adoption_form import LARGEST_LIST
 from keys.models import Adoption, AdoptionState, Gateway
 from keys.proposals import KeySeen, PlanSeen, Proposal
 from tenants.models import AuditEvent
@@ -151,7 +152,7 @@ def test_many_new_tenants_are_made_only_when_their_number_is_typed(staff: Client
     adoption.refresh_from_db()
     assert adoption.state is AdoptionState.PROPOSED
 
-    staff.post(url_of(adoption, "decide"), sent_again(page, new_tenants="1200"))
+    staff.post(url_of(adoption, "decide"), sent_again(page, new_tenants="1,200"))
 
     adoption.refresh_from_db()
     assert adoption.state is AdoptionState.CONFIRMED
@@ -173,6 +174,16 @@ def test_a_file_names_the_tenants_of_many_keys(staff: Client, gateway: Gateway) 
     adoption.refresh_from_db()
     [decision] = adoption.decisions["plans"]
     assert (decision["holders"]["k0"], decision["holders"]["k1"]) == (["Beta"], [str(there.pk)])
+
+
+def test_what_a_form_cannot_send_back_is_refused_with_the_command_that_can(staff: Client, gateway: Gateway) -> None:
+    adoption = proposed(gateway, many(3))
+    names = [f"鈴木商店東京都千代田区丸の内{number}" for number in range(9_000)]
+    assert sum(len(f"k0, {name}") for name in names) < LARGEST_LIST  # letters; each is sent as nine bytes
+
+    page = staff.post(url_of(adoption, "decide"), {**inputs(take="pooled"), "tenants": file_of(*(f"k0,{name}" for name in names))})
+
+    assert "It is too large for this page. Use the command" in page.content.decode()
 
 
 def test_a_file_is_refused_by_line(staff: Client, gateway: Gateway) -> None:

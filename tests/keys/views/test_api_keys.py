@@ -6,12 +6,12 @@ from django.urls import reverse
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
-from keys.models import ApiKey, Gateway, GatewayKey, Tier, UsageDay
+from keys.models import ApiKey, Gateway, GatewayKey, Stage, Tier, UsageDay
 from keys.services import api_keys, pools
 from tenants.audit import SYSTEM, Actor, record
 from tenants.models import Membership, Tenant, User
 from tests.support.cast import make_member
-from tests.support.factories import bring_into_service, buy, make_tier
+from tests.support.factories import bring_into_service, buy, make_gateway, make_tier
 
 # Session, person, membership (with its tenant), count, page of keys, usage of their gateway keys; of those that are being prepared,
 # which have an older credential that works.
@@ -163,6 +163,24 @@ def test_detail_in_a_grace_period_names_both_credentials_and_until_when(client_o
     assert f"the new one (...{shop.gateway_key.last_four})" in page
     assert f"the old one (...{old}) for another 59 min, until" in page
     assert reverse("keys:rotate", args=[shop.pk]) not in page
+
+
+def test_key_that_moved_says_which_credential_is_for_which_url(client_of_alice: Client, acme: Tenant) -> None:
+    tier = make_tier(pool_size=2, gateways=[make_gateway(), make_gateway()])
+    for number, gateway in enumerate(Gateway.objects.order_by("pk")):
+        tier.stages.filter(gateway=gateway).update(invoke_url=f"https://shop-{number}.example.com/v1")
+    bring_into_service()
+    many(acme, tier, 2)
+
+    pools.resize_pool(tier=tier, size=1, actor=SYSTEM)
+
+    moved = ApiKey.objects.get(credentials__ends_at__isnull=False)
+    url = Stage.objects.get(gateway=moved.gateway_key.gateway).invoke_url
+    page = client_of_alice.get(reverse("keys:detail", args=[moved.pk])).content.decode()
+    assert "Two credentials work: the new one" in page
+    assert f"The URL changed with the credential: the new one is for calls to {url}," in page
+    stayed = ApiKey.objects.exclude(pk=moved.pk).get()
+    assert "The URL changed" not in client_of_alice.get(reverse("keys:detail", args=[stayed.pk])).content.decode()
 
 
 def test_key_works_on_while_its_new_credential_is_being_made(client_of_alice: Client, stall: ApiKey) -> None:
