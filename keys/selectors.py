@@ -24,6 +24,7 @@ from keys.models import (
     UsageDay,
     UsagePlan,
 )
+from keys.rates import BY_OPERATION
 from tenants.models import AuditEvent, Tenant
 
 # --- For tenants ----------------------------------------------------------------------------------------------------------------
@@ -217,32 +218,11 @@ def connect_sources() -> list[str]:
 # --- For staff ------------------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, kw_only=True)
-class Headroom:
-    """Gateway keys a gateway holds or shall hold, those of others among them, and how many more it may."""
-
-    held: int
-    capacity: int
-
-    @property
-    def room(self) -> int:
-        return max(0, self.capacity - self.held)
-
-    @property
-    def share(self) -> float:
-        return self.held / self.capacity
-
-
 def own_and_shared(tenant: Tenant) -> tuple[int, int]:
     """Live API keys of a tenant: those whose calls can be cut off for it alone, and those that share a value with other tenants."""
     live = ApiKey.objects.of(tenant).live()
     counts = live.order_by().aggregate(own=Count("pk", filter=Q(slot=None)), shared=Count("pk", filter=Q(slot__isnull=False)))
     return counts["own"], counts["shared"]
-
-
-def headroom_of(gateway: Gateway) -> Headroom:
-    """Room under the account's key cap."""
-    return Headroom(held=gateway.room.held + gateway.foreign_keys, capacity=gateway.capacity)
 
 
 def pending_of(gateway: Gateway, now: datetime) -> tuple[int, int]:
@@ -260,15 +240,6 @@ def pool_loads(tier: Tier) -> list[tuple[GatewayKey, int]]:
     return [(key, loads.get(key.pk, 0)) for key in keys]
 
 
-def blast_radius(tier: Tier) -> float:
-    """The largest share of a tier's API keys that one gateway key carries: 0.0 to 1.0; 0.0 without any."""
-    if tier.is_pooled:
-        loads = [load for _key, load in pool_loads(tier)]
-        return max(loads) / sum(loads) if sum(loads) else 0.0
-    live = tier.api_keys.live().count()
-    return 1 / live if live else 0.0
-
-
 def former_holders(gateway_key: GatewayKey) -> int:
     """API keys that were revoked while they stood on this pool key: their tenants may still know its value."""
     return ApiKey.objects.filter(credentials__gateway_key=gateway_key, revoked_at__isnull=False).distinct().count()
@@ -283,10 +254,6 @@ class PlanPreview:
     seconds: int
 
 
-# Seconds between two UpdateUsagePlan calls that AWS allows an account (developer guide, control-plane quotas).
-UPDATE_USAGE_PLAN_SECONDS = 20
-
-
 def preview_limits(tier: Tier, now: datetime) -> list[PlanPreview]:
     """For each gateway of the tier: gateway keys that a change of limits concerns, and about how long it will take. Three queries."""
     plans = list(tier.usage_plans.select_related("gateway").order_by("created_at", "pk"))
@@ -294,11 +261,12 @@ def preview_limits(tier: Tier, now: datetime) -> list[PlanPreview]:
     waiting = dict(pending.exclude(tier=tier).order_by().values_list("gateway").annotate(Count("pk")))
     held = GatewayKey.objects.filter(usage_plan__in=plans, removed_at=None)
     keys = dict(held.order_by().values_list("usage_plan").annotate(Count("pk")))
+    changes_a_second, _at_once = BY_OPERATION["UpdateUsagePlan"]
     return [
         PlanPreview(
             gateway=plan.gateway,
             gateway_keys=keys.get(plan.pk, 0),
-            seconds=(waiting.get(plan.gateway_id, 0) + 1) * UPDATE_USAGE_PLAN_SECONDS,
+            seconds=round((waiting.get(plan.gateway_id, 0) + 1) / changes_a_second),
         )
         for plan in plans
     ]

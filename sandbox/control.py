@@ -53,7 +53,6 @@ ROUTES: dict[tuple[str, str], tuple[str, Operation, int]] = {
     ("GET", "account"): ("GetAccount", apis.get_account, 200),
 }
 IMPORT: tuple[str, Operation, int] = ("ImportApiKeys", imports.import_keys, 201)
-OPERATIONS = frozenset(name for name, _, _ in ROUTES.values()) | {IMPORT[0]}
 
 # Calls of which the time is kept.
 MOST_RECENT = 10_000

@@ -113,15 +113,6 @@ class Counter:
             self._extra = (self._extra_of(first) + remaining - self._left, first)
             self._open(self._day)
 
-    def exhausted(self, now: float) -> bool:
-        """Whether the next request would be refused."""
-        self._turn(now)
-        return self._left <= 0
-
-    def period_end(self) -> int | None:
-        """Return when the present period ends (seconds since the epoch); None without quota."""
-        return None if self.quota is None else period_of(self.quota.period, self._day)[1] * DAY_SECONDS
-
     def note(self, now: float) -> None:
         """Remember when the last request came, so that ``usage`` can be shown late."""
         second = now // 1

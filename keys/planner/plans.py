@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from enum import StrEnum
-from math import floor
 
 from keys.planner.wishes import Surroundings
 
@@ -83,15 +82,6 @@ class TierPlan:
     def keys_for_target(self) -> int | None:
         """How many keys the wanted blast radius takes; None without one, and where no number of keys does."""
         return None if self.target is None else keys_for(self.target, self.tenants)
-
-    @property
-    def quota_lasts_seconds(self) -> int | None:
-        """How long a key's quota lasts at its full rate."""
-        return None if self.quota_limit is None else floor(Decimal(self.quota_limit) / self.rate)
-
-    def most_in(self, seconds: int) -> Decimal:
-        """Requests that it lets through in so many seconds under any load, from full buckets on."""
-        return self.promised * seconds + self.bursts
 
 
 @dataclass(frozen=True, kw_only=True)

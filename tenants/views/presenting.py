@@ -29,10 +29,6 @@ class TokenRow:
     scopes: list[str]
     lost: list[str]
 
-    @property
-    def is_ended(self) -> bool:
-        return self.kind in {"off", "bad"}
-
 
 def token_rows(tokens: Sequence[Token], roles: Mapping[Any, str], now: datetime) -> list[TokenRow]:
     """A row for each token. ``roles``: of the tenant's people by id; makers must be selected with the tokens."""

@@ -62,11 +62,6 @@ def test_counter_of_a_week_counts_across_days():
     assert [counter.take(at(day)) for day in days] == [True, True, True, False, True]
 
 
-def test_counter_tells_when_the_period_ends():
-    assert Counter(Quota(1, "MONTH"), at("2026-04-15T12:00:00")).period_end() == at("2026-05-01T00:00:00")
-    assert Counter(None, at("2026-04-15T12:00:00")).period_end() is None
-
-
 def test_counter_without_quota_counts_and_never_refuses():
     counter = Counter(None, at("2026-04-15T12:00:00"))
     spend(counter, at("2026-04-15T12:00:00"), 1000)
@@ -103,7 +98,6 @@ def test_counter_extension_may_also_take_away():
     counter.set_remaining(0, now)
 
     assert counter.take(now) is False
-    assert counter.exhausted(now) is True
     assert counter.take(at("2026-05-01T00:00:00")) is True
 
 

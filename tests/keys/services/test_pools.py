@@ -293,14 +293,6 @@ def test_siloed_tier_has_no_pool_to_resize() -> None:
         pools.resize_pool(tier=make_tier(), size=2, actor=SYSTEM)
 
 
-def test_blast_radius_is_the_largest_share_on_one_key() -> None:
-    tier = make_tier(pool_size=4)
-    for _ in range(8):
-        buy(make_tenant(), tier)
-
-    assert selectors.blast_radius(tier) == 0.25
-
-
 def test_resize_that_is_rolled_back_leaves_the_pool_on_sale() -> None:
     tier = make_tier(pool_size=10, max_api_keys=100)
     tenant = make_tenant()
