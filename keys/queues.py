@@ -14,7 +14,7 @@ from django.utils.translation import ngettext
 from keys import words
 from keys.estimates import Queue, calls_for, seconds_for
 from keys.models import ApiKey, CallCount, Gateway, GatewayKey, Priority, Status, UsagePlan
-from keys.stock import with_spares
+from keys.stock import HAS_ROOM, with_spares
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ class Backlog:
 
 def backlogs_of(gateways: Collection[Gateway], now: datetime, most: Priority = Priority.REPAIR) -> dict[uuid.UUID, Backlog]:
     """What waits at each gateway that is as urgent as ``most`` or more, in a query for each kind. Rows that wait for a person are not in
-    it; spares that are wanted and have no row yet are."""
+    it; spares that are wanted, have no row yet and find room are."""
     found: dict[uuid.UUID, Counter[str]] = {gateway.pk: Counter() for gateway in gateways}
     _count_keys(found, now, most)
     _count_plans(found, most)
@@ -79,7 +79,8 @@ def _count_plans(found: Mapping[uuid.UUID, Counter[str]], most: Priority) -> Non
 
 
 def _count_spares(found: Mapping[uuid.UUID, Counter[str]]) -> None:
-    lacking = with_spares(UsagePlan.objects.filter(gateway__in=found, gateway__accepts_keys=True)).filter(have__lt=F("wanted"))
+    plans = UsagePlan.objects.filter(HAS_ROOM, gateway__in=found, gateway__accepts_keys=True)
+    lacking = with_spares(plans).filter(have__lt=F("wanted"))
     for gateway_id, have, wanted in lacking.values_list("gateway_id", "have", "wanted"):
         found[gateway_id]["makes"] += wanted - have
         found[gateway_id]["makes_of"] += 1

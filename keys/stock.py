@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, TypedDict
 
 from django.db import transaction
-from django.db.models import Case, Count, Exists, F, IntegerField, OuterRef, QuerySet, Subquery, When
+from django.db.models import Case, Count, Exists, F, IntegerField, OuterRef, Q, QuerySet, Subquery, When
 from django.db.models.functions import Coalesce, Now
 
 from keys import values
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 # Rows made in one transaction: their encryption takes about a tenth of a second.
 BATCH = 500
+# Of usage plans: those where one more gateway key may be made.
+HAS_ROOM = Q(gateway__room__held__lt=F("gateway__capacity") - F("gateway__foreign_keys"))
 
 
 class Spares(TypedDict):

@@ -8,7 +8,7 @@ from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 
 from keys.models import Adoption, Gateway, GatewayKey, Isolation, KeyRole, ReconcileRun, UsagePlan
-from keys.stock import with_spares
+from keys.stock import HAS_ROOM, with_spares
 from keys.sync.breaker import is_left_alone
 
 # After a comparison that failed, the next one waits this long.
@@ -49,8 +49,7 @@ def spares(gateway_id: uuid.UUID) -> QuerySet[UsagePlan]:
     A gateway that takes no new keys keeps the spares that it has, for when it takes some again; one that is drained keeps none.
     """
     rows = with_spares(UsagePlan.objects.filter(gateway_id=gateway_id, tier__isolation=Isolation.SILOED))
-    has_room = Q(gateway__room__held__lt=F("gateway__capacity") - F("gateway__foreign_keys"))
-    return rows.filter(Q(have__gt=F("wanted")) | (Q(have__lt=F("wanted"), gateway__accepts_keys=True) & has_room)).order_by("created_at")
+    return rows.filter(Q(have__gt=F("wanted")) | (Q(have__lt=F("wanted"), gateway__accepts_keys=True) & HAS_ROOM)).order_by("created_at")
 
 
 def unnamed(gateway_id: uuid.UUID, now: datetime) -> QuerySet[GatewayKey]:
@@ -62,9 +61,8 @@ def unnamed(gateway_id: uuid.UUID, now: datetime) -> QuerySet[GatewayKey]:
 def without_canary(gateway_id: uuid.UUID) -> QuerySet[UsagePlan]:
     """Usage plans that are in use and have no canary, where there is room for one."""
     rows = UsagePlan.objects.filter(gateway_id=gateway_id, gateway__accepts_keys=True, gateway__draining_since=None).exclude(remote_id="")
-    has_room = Q(gateway__room__held__lt=F("gateway__capacity") - F("gateway__foreign_keys"))
     canary = GatewayKey.objects.filter(usage_plan=OuterRef("pk"), role=KeyRole.CANARY, ends_at=None)
-    wanted = rows.filter(has_room, ~Exists(canary), Exists(_in_use(OuterRef("pk"))))
+    wanted = rows.filter(HAS_ROOM, ~Exists(canary), Exists(_in_use(OuterRef("pk"))))
     return wanted if settings.CANARY_SECONDS else wanted.none()
 
 

@@ -91,6 +91,17 @@ def test_calls_for_a_backlog_are_as_many_as_the_estimate_says(converged: Gateway
     assert not backlogs_of([converged], timezone.now())[converged.pk].queue
 
 
+def test_spares_that_find_no_room_do_not_wait(converged: Gateway, tier: Tier, sandbox: SandboxProcess) -> None:
+    Gateway.objects.update(capacity=3)
+    want_spares(tier, 20)
+    assert backlogs_of([converged], timezone.now())[converged.pk].queue.keys == 20
+
+    converge(converged.pk)
+
+    assert len(remote_keys(sandbox)) == 3
+    assert backlogs_of([converged], timezone.now())[converged.pk].text == "Nothing waits."
+
+
 def test_many_keys_are_switched_by_imports(converged: Gateway, tier: Tier, sandbox: SandboxProcess) -> None:
     Tier.objects.update(max_api_keys=1000)
     tier.refresh_from_db()
