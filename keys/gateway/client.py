@@ -23,6 +23,7 @@ from keys.gateway.errors import GatewayError, Kind, NotFound, Permanent, TryLate
 from keys.gateway.patches import Patch, plain
 from keys.gateway.probes import Probe
 from keys.gateway.types import ImportRow, KeyUsage, Member, PlanSpec, RemoteKey, RemoteMethod, RemotePlan, ValuedKey
+from keys.rates import PAGE
 
 if TYPE_CHECKING:
     from mypy_boto3_apigateway import APIGatewayClient
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 Read = TypeVar("Read")
 
-PAGE = 500  # the largest page of every list (botocore, "The maximum number of returned results per page")
 # Ids have about ten characters, values at least twenty (API Gateway, CreateApiKey).
 SHORTEST_VALUE = 20
 _INTERRUPTED = "interrupted"
