@@ -1,14 +1,12 @@
 """``manage.py connect_gateway`` against a sandbox with accounts, roles and the policies of deploy/iam."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from django.conf import settings as django_settings
 from django.core.management import CommandError, call_command
 
-from keys.gateway.access import forget_all
 from keys.gateway.probes import PROBES
 from keys.models import Gateway, Stage
 from sandbox.identity import Role
@@ -17,13 +15,6 @@ from tests.support.sandbox import SandboxProcess, World
 pytestmark = pytest.mark.django_db
 ROLE = "arn:aws:iam::222222222222:role/tollgate"
 WEST: dict[str, Any] = {"account": "222222222222", "region": "eu-west-1", "role": ROLE, "external_id": "right", "api": "fruit"}
-
-
-@pytest.fixture(autouse=True)
-def _new_clients() -> Iterator[None]:
-    forget_all()
-    yield
-    forget_all()
 
 
 @pytest.fixture

@@ -247,7 +247,17 @@ def sandbox(sandbox_process: SandboxProcess, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.fixture
-def accounts(sandbox: SandboxProcess, monkeypatch: pytest.MonkeyPatch) -> SandboxProcess:
+def new_clients() -> Iterator[None]:
+    """The product's own clients, with the roles that they took on, are made anew for the test, and none of them is left to the next."""
+    from keys.gateway.access import forget_all  # Django is set up by then
+
+    forget_all()
+    yield
+    forget_all()
+
+
+@pytest.fixture
+def accounts(sandbox: SandboxProcess, new_clients: None, monkeypatch: pytest.MonkeyPatch) -> SandboxProcess:
     """The sandbox with STS too: gateways that name a role speak to the world of the role's account.
 
     Without it nobody asks whose credentials the workers have, so gateways of any account are the default world.

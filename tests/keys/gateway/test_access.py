@@ -1,6 +1,5 @@
 """Taking on roles in several accounts, against a real sandbox with STS."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +7,7 @@ import boto3
 import pytest
 from structlog.testing import capture_logs
 
-from keys.gateway.access import Access, forget_all
+from keys.gateway.access import Access
 from keys.gateway.client import GatewayClient
 from keys.gateway.errors import GatewayError, Kind, TryLater
 from tests.support.sandbox import SandboxProcess, World
@@ -35,11 +34,8 @@ class Notebook:
 
 
 @pytest.fixture(autouse=True)
-def _new_clients(settings: Any) -> Iterator[None]:
+def _short_time_out(settings: Any, new_clients: None) -> None:
     settings.GATEWAY_TIMEOUT_SECONDS = 1
-    forget_all()
-    yield
-    forget_all()
 
 
 @pytest.fixture

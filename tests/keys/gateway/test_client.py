@@ -4,7 +4,6 @@ import csv
 import io
 import signal
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -14,7 +13,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from keys import values
-from keys.gateway.access import Access, forget_all
+from keys.gateway.access import Access
 from keys.gateway.client import GatewayClient, _csv
 from keys.gateway.errors import GatewayError, Kind, NotFound, Permanent, TryLater
 from keys.gateway.patches import plan_patches
@@ -44,11 +43,8 @@ class Notebook:
 
 
 @pytest.fixture(autouse=True)
-def _short_time_out(settings: Any) -> Iterator[None]:
+def _short_time_out(settings: Any, new_clients: None) -> None:
     settings.GATEWAY_TIMEOUT_SECONDS = 1
-    forget_all()
-    yield
-    forget_all()
 
 
 @pytest.fixture

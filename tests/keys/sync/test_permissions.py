@@ -1,12 +1,10 @@
 """What the workers may do on a gateway: looked up when staff ask, and work goes on with what is allowed."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from django.utils import timezone
 
-from keys.gateway.access import forget_all
 from keys.models import Gateway, GatewayKey
 from keys.services import api_keys, gateways
 from keys.sync import due
@@ -20,11 +18,8 @@ ROLE = "arn:aws:iam::222222222222:role/tollgate"
 
 
 @pytest.fixture(autouse=True)
-def _quick(settings: Any) -> Iterator[None]:
+def _quick(settings: Any) -> None:
     settings.GATEWAY_PACING = "off"
-    forget_all()
-    yield
-    forget_all()
 
 
 @pytest.fixture

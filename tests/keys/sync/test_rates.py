@@ -10,7 +10,6 @@ import pytest
 from django.db.models import F
 from django.utils import timezone
 
-from keys.gateway.access import forget_all
 from keys.models import Gateway, GatewayKey, Tier, UsagePlan
 from keys.services import catalog
 from keys.sync.converge import converge
@@ -63,9 +62,8 @@ def test_usage_plans_take_turns_and_hold_nothing_up(
 
 
 @pytest.fixture
-def three_accounts(accounts: SandboxProcess, transactional_db: None) -> Iterator[list[tuple[Gateway, World]]]:
+def three_accounts(accounts: SandboxProcess, transactional_db: None) -> list[tuple[Gateway, World]]:
     """Gateways in three accounts, each with a role, a stage and AWS's limits of its own."""
-    forget_all()
     found = []
     for account in ("111111111111", "222222222222", "333333333333"):
         world = accounts.world(f"{account}:us-east-1")
@@ -73,8 +71,7 @@ def three_accounts(accounts: SandboxProcess, transactional_db: None) -> Iterator
         gateway = make_gateway(account_id=account, role_arn=f"arn:aws:iam::{account}:role/tollgate")
         make_stage(gateway, rest_api_id=f"api-{account}-us-east-1")
         found.append((gateway, world))
-    yield found
-    forget_all()
+    return found
 
 
 def let_pass(sandbox: SandboxProcess, seconds: float) -> None:
