@@ -6,10 +6,12 @@ lists know them: a key is taken out of a usage plan that it shall not be in, and
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from uuid import UUID
 
 import structlog
+from django.db import Error
 from django.db.models import F, Q, QuerySet
 from django.utils.translation import gettext as _
 
@@ -17,7 +19,6 @@ from keys.gateway.errors import GatewayError
 from keys.models import Finding, FindingKind, Gateway, GatewayKey, ReconcileRun, UsagePlan
 from keys.models.room import recount
 from keys.sync import outcome, quarantine
-from keys.sync.breaker import CircuitOpen
 from keys.sync.drift import Difference, Kind, Subject, diff
 from keys.sync.lease import LeaseLost
 from keys.sync.listing import list_remote, read_desired, refuse_unsound_lists
@@ -44,9 +45,11 @@ def reconcile_all(session: Session, *, dry_run: bool = False, most_deletions: in
     ``most_deletions``: how many keys that no row explains one run may disable, and how many delete; by default 5, or 1 % of the keys if
     that is more. A run that would need more of either changes nothing at all, and says so in ``stopped``: then the database or a list
     is wrong, and what else was found with it is no ground to act on.
+
+    Whoever loses the lease writes nothing more, as a worker that is killed: the next run says of such a one that it was broken off.
     """
     session.forgot = False
-    run = ReconcileRun.objects.create(gateway=session.gateway, dry_run=dry_run, started_at=_now(session, dry_run=dry_run))
+    run = _begin(session, dry_run=dry_run)
     calls = session.calls.total
     try:
         listed_from = session.now()
@@ -59,13 +62,14 @@ def reconcile_all(session: Session, *, dry_run: bool = False, most_deletions: in
         _conclude(session, run, _still_standing(differences, listed_from), most)
     except GatewayError as error:
         run.error = str(error)
-    except (CircuitOpen, LeaseLost):
-        run.error = _("The comparison was broken off.")
+    except LeaseLost:
         raise
-    finally:
-        run.ended_at = session.now()
-        run.calls = session.calls.total - calls
-        run.save()
+    except BaseException:  # the circuit opened, Celery's time is up, the database failed: without an error it would be due again at once
+        run.error = _("The comparison was broken off.")
+        with suppress(LeaseLost, Error):
+            _end(session, run, calls)
+        raise
+    _end(session, run, calls)
     log.info(
         "reconcile.done",
         gateway_id=str(session.gateway.pk),
@@ -75,6 +79,21 @@ def reconcile_all(session: Session, *, dry_run: bool = False, most_deletions: in
         dry_run=dry_run,
     )
     return run
+
+
+def _begin(session: Session, *, dry_run: bool) -> ReconcileRun:
+    """The row of a new run. One of this gateway that has not ended by now never will: its worker has the lease no more."""
+    broken_off = {"ended_at": session.now(), "error": _("The comparison was broken off.")}
+    with session.lease.writing():
+        ReconcileRun.objects.filter(gateway=session.gateway.pk, ended_at=None).update(**broken_off)
+        return ReconcileRun.objects.create(gateway=session.gateway, dry_run=dry_run, started_at=_now(session, dry_run=dry_run))
+
+
+def _end(session: Session, run: ReconcileRun, calls_before: int) -> None:
+    run.ended_at = session.now()
+    run.calls = session.calls.total - calls_before
+    with session.lease.writing():
+        run.save()
 
 
 def _now(session: Session, *, dry_run: bool) -> datetime:
