@@ -1,8 +1,12 @@
 """Comparing gateways with the database, asked for on their pages: to look only, or to repair what differs."""
 
+from datetime import timedelta
+
+from django.conf import settings
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from keys import words
 from keys.admin.verbs import Inputs, Verb
 from keys.models import Gateway
 from keys.services import gateways
@@ -41,7 +45,8 @@ RECONCILE: Verb[Gateway] = Verb(
     act=repair,
     effect=lambda _gateway: [
         str(_LISTS),
-        _("What is missing or differs is repaired. Keys with our mark that no row explains are disabled, and deleted a day later."),
+        _("What is missing or differs is repaired. Keys with our mark that no row explains are disabled, and deleted %(time)s later.")
+        % {"time": words.duration_text(timedelta(seconds=settings.QUARANTINE_SECONDS))},
         _("Keys that are not ours are never touched. Where more than 1 % of the keys would have to go, nothing is changed."),
     ],
     tone="",

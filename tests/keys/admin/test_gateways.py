@@ -151,6 +151,14 @@ def test_reconcile_now_asks_for_it_at_once(staff: Client) -> None:
     assert "Asked for, not done yet" in response.content.decode()
 
 
+def test_reconcile_page_says_how_long_strays_are_kept(staff: Client, settings: Any) -> None:
+    settings.QUARANTINE_SECONDS = 3 * 86400
+
+    page = staff.get(url_of(make_gateway(), "reconcile")).content.decode()
+
+    assert "are disabled, and deleted 3 d 0 h later." in page
+
+
 def test_comparison_that_changes_nothing_is_asked_for_at_once(staff: Client) -> None:
     gateway = make_gateway()
     assert "Compare only" in staff.get(url_of(gateway)).content.decode()
