@@ -126,7 +126,7 @@ def _sort_forbidden(message: str) -> TryLater:
     match = re.search(r"apigateway:(?P<method>[A-Z]+) on resource: arn:aws[a-z-]*:apigateway:[a-z0-9-]*::(?P<path>/\S*)", message)
     if match is None:
         return TryLater(_("AWS does not allow the workers this call: %(message)s") % {"message": message}, Kind.FORBIDDEN)
-    words = _("AWS does not allow the workers apigateway:%(method)s on %(path)s. Add it to their policy (deploy/iam); it is tried again.")
+    words = _("AWS does not allow the workers apigateway:%(method)s on %(path)s. Add it to their policy (deploy/iam).")
     return TryLater(words % {"method": match["method"], "path": clean(match["path"])}, Kind.FORBIDDEN)
 
 

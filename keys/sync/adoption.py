@@ -6,16 +6,18 @@ Values of keys are read when they are taken over and not before, and kept as all
 
 import uuid
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 import structlog
 from django.db import transaction
+from django.db.models import Q
 from django.utils.translation import gettext as _
 
 from keys import takeover
 from keys.gateway.errors import GatewayError, Kind, TryLater
-from keys.gateway.types import PlanSpec, RemoteKey, ValuedKey
+from keys.gateway.types import Member, PlanSpec, RemoteKey, RemotePlan, ValuedKey
 from keys.models import Adoption, GatewayKey, UsagePlan
 from keys.proposals import Decision, KeySeen, PlanSeen, Proposal, UnfitDecision
 from keys.sync import due
@@ -38,14 +40,25 @@ class _Look:
     specs: Mapping[str, PlanSpec]
 
 
-def look_at(gateway_id: uuid.UUID) -> Proposal | None:
+@dataclass(frozen=True, slots=True)
+class _Plans:
+    """All usage plans of a gateway and the keys in them, by plan id; listed from ``since`` on."""
+
+    since: datetime
+    plans: Sequence[RemotePlan]
+    members: Mapping[str, Sequence[Member]]
+
+
+def look_at(gateway_id: uuid.UUID, go_first: Callable[[Session], None]) -> Proposal | None:
     """What could be taken over, now and in the foreground; nothing is written. None when a worker is busy with the gateway, or it is left
-    alone after failures. Raises UnableToLook."""
+    alone after failures. ``go_first``: does what people wait for between two calls, as no worker can meanwhile. Raises UnableToLook."""
     found = None
     try:
         with speak_to(gateway_id) as session:
             if session is not None:
-                found = _look(session, session.client.list_keys()).proposal
+                session.interrupt = go_first
+                plans = _list_plans(session)
+                found = _look(session, plans, session.client.list_keys()).proposal
     except GatewayError as error:
         raise UnableToLook(str(error)) from error
     return found
@@ -54,7 +67,8 @@ def look_at(gateway_id: uuid.UUID) -> Proposal | None:
 def work_on_adoption(session: Session) -> bool:
     """Propose, or take over, what the gateway's adoption waits for; whether it got further.
 
-    A gateway in trouble is asked again later. What no later try can mend ends the adoption, and stands in its ``error``.
+    A gateway in trouble is asked again later. What no later try can mend, or not before a person gives the workers a right, ends the
+    adoption, and stands in its ``error``.
     """
     adoption = due.adoptions(session.gateway.pk).select_related("gateway").first()
     if adoption is None:
@@ -64,10 +78,10 @@ def work_on_adoption(session: Session) -> bool:
             _propose(session, adoption)
         else:
             _take_over(session, adoption)
-    except TryLater as error:
-        log.info("adoption.postponed", adoption_id=adoption.pk, reason=str(error.kind))
-        return False
     except (GatewayError, UnfitDecision) as error:
+        if isinstance(error, TryLater) and not error.is_forbidden:
+            log.info("adoption.postponed", adoption_id=adoption.pk, reason=str(error.kind))
+            return False
         log.warning("adoption.failed", adoption_id=adoption.pk)
         with session.lease.writing():
             Adoption.objects.filter(pk=adoption.pk).update(error=str(error))
@@ -75,7 +89,8 @@ def work_on_adoption(session: Session) -> bool:
 
 
 def _propose(session: Session, adoption: Adoption) -> None:
-    proposal = _look(session, session.client.list_keys()).proposal
+    plans = _list_plans(session)
+    proposal = _look(session, plans, session.client.list_keys()).proposal
     with session.lease.writing():
         Adoption.objects.filter(pk=adoption.pk).update(proposal=proposal.as_json(), proposed_at=session.now())
     log.info("adoption.proposed", adoption_id=adoption.pk, plans=len(proposal.plans))
@@ -86,8 +101,9 @@ def _take_over(session: Session, adoption: Adoption) -> None:
 
     Race: staff withdraw the adoption at the same moment. Its row is locked, and looked at again under that.
     """
+    plans = _list_plans(session)
     keys = session.client.list_keys_with_values()
-    look = _look(session, [RemoteKey(key.id, key.name, key.enabled) for key in keys])
+    look = _look(session, plans, [RemoteKey(key.id, key.name, key.enabled) for key in keys])
     decisions = [Decision.read(each) for each in adoption.decisions["plans"]]
     proposal = _brought_up_to_date(Proposal.read(adoption.proposal), look.proposal, {each.plan for each in decisions})
     taken = takeover.read_decisions(adoption.gateway, proposal, decisions)
@@ -105,18 +121,22 @@ def _take_over(session: Session, adoption: Adoption) -> None:
     log.info("adoption.applied", adoption_id=adoption.pk)
 
 
-def _look(session: Session, keys: Sequence[RemoteKey]) -> _Look:
-    """List plans and members, one call a page. What is ours, or bears the mark of another Tollgate, is no matter of an adoption."""
-    plans = session.client.list_plans()
-    members = {plan.id: session.client.list_plan_members(plan.id) for plan in plans}
-    by_id = {key.id: key for key in keys}
-    if any(member.id not in by_id for inside in members.values() for member in inside):
+def _list_plans(session: Session) -> _Plans:
+    """Before the keys: what others make meanwhile is on the list of keys then, and no member without a key."""
+    since, plans = session.now(), session.client.list_plans()
+    return _Plans(since, plans, {plan.id: session.client.list_plan_members(plan.id) for plan in plans})
+
+
+def _look(session: Session, listed: _Plans, keys: Sequence[RemoteKey]) -> _Look:
+    """What the lists say. What is ours, or bears the mark of another Tollgate, is no matter of an adoption; it may come and go between
+    the pages of a list."""
+    plans, members = listed.plans, listed.members
+    our_plans = set(UsagePlan.objects.filter(gateway=session.gateway).exclude(remote_id="").values_list("remote_id", flat=True))
+    known = GatewayKey.objects.filter(Q(removed_at=None) | Q(removed_at__gte=listed.since), gateway=session.gateway)
+    ours = set(known.exclude(remote_id="").values_list("remote_id", flat=True))
+    if not ours.union(key.id for key in keys).issuperset(member.id for inside in members.values() for member in inside):
         words = _("API Gateway's list was not whole, so nothing was concluded from it and nothing changed. It is read again.")
         raise TryLater(words, Kind.UNKNOWN)
-    our_plans = set(UsagePlan.objects.filter(gateway=session.gateway).exclude(remote_id="").values_list("remote_id", flat=True))
-    ours = set(
-        GatewayKey.objects.filter(gateway=session.gateway, removed_at=None).exclude(remote_id="").values_list("remote_id", flat=True)
-    )
     foreign = {key.id: key for key in keys if key.id not in ours and not key.name.startswith(MARK)}
     times = Counter(member.id for inside in members.values() for member in inside)
     others = [plan for plan in plans if plan.id not in our_plans and not plan.spec.name.startswith(MARK)]
@@ -172,7 +192,7 @@ def _brought_up_to_date(decided: Proposal, now: Proposal, plan_ids: set[str]) ->
 
 
 def _values(taken: Sequence[takeover.Taken], now: Proposal, keys: Sequence[ValuedKey]) -> dict[str, takeover.StoredValue]:
-    """The values of the keys that still are in the plans that are taken over, encrypted."""
-    chosen = {each.plan.id for each in taken}
-    wanted = {key.id for plan in now.plans if plan.id in chosen for key in plan.keys}
+    """The values of the keys that still are in the plans with which they are taken over, encrypted."""
+    decided = {(each.plan.id, key.id) for each in taken for key in each.plan.keys}
+    wanted = {key.id for plan in now.plans for key in plan.keys if (plan.id, key.id) in decided}
     return {key.id: takeover.stored(key.value) for key in keys if key.id in wanted}

@@ -123,7 +123,7 @@ def reconcile(gateway_id: uuid.UUID, *, dry_run: bool = False, most_deletions: i
     run = None
     with speak_to(gateway_id) as session:
         if session is not None:
-            session.interrupt = _go_first
+            session.interrupt = go_first
             run = reconcile_all(session, dry_run=dry_run, most_deletions=most_deletions)
     if run is not None and not dry_run:
         converge(gateway_id)
@@ -136,7 +136,7 @@ def _hold(gateway_id: uuid.UUID) -> bool | None:
     is_over = None
     with speak_to(gateway_id) as session:
         if session is not None:
-            session.interrupt = _go_first
+            session.interrupt = go_first
             try:
                 _work(session)
             except CircuitOpen:
@@ -182,7 +182,7 @@ def _let_others(session: Session, share: Share[Step], backlog: Priority) -> None
     share.taken(session.calls.total - calls - (session.calls_aside - aside))
 
 
-def _go_first(session: Session) -> None:
+def go_first(session: Session) -> None:
     """Do what people wait for, where something less urgent is being done: all of it, or a batch where the turn is over, or where it is
     itself the backlog beside which something has its share. Nobody who revokes a key waits for any of that."""
     rank = session.rank

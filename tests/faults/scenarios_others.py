@@ -119,7 +119,7 @@ def prepare_theirs(world: World) -> None:
 
 def adopt(world: World) -> None:
     """Take over two plans: one as siloed API keys of new tenants, one as a pool."""
-    look_at(world.gateway.pk)
+    look_at(world.gateway.pk, converge.go_first)
     with refusals_are_no_matter():
         asked = adoptions.ask(gateway=world.gateway, actor=SYSTEM)
         adoptions.withdraw(adoption=asked, actor=SYSTEM)

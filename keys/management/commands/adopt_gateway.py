@@ -14,7 +14,7 @@ from keys.models import Adoption, Gateway, Stage, Tier
 from keys.proposals import Decision, PlanSeen, Proposal, Take, keys_taken, left_alone, obstacles, suggestions
 from keys.services import adoptions
 from keys.sync.adoption import UnableToLook, look_at
-from keys.sync.converge import converge
+from keys.sync.converge import converge, go_first
 from keys.takeover import limits_text
 from keys.tally import Tally
 from keys.words import counted
@@ -180,7 +180,7 @@ class Command(BaseCommand):
 def _looked(gateway: Gateway, deadline: float) -> Proposal:
     while True:
         try:
-            proposal = look_at(gateway.pk)
+            proposal = look_at(gateway.pk, go_first)
         except UnableToLook as error:
             raise CommandError(str(error)) from error
         if proposal is not None:

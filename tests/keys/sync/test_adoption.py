@@ -2,7 +2,7 @@
 
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any
@@ -12,6 +12,7 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.utils import timezone
 
+from keys.gateway.client import GatewayClient
 from keys.models import (
     Adoption,
     AdoptionState,
@@ -20,6 +21,7 @@ from keys.models import (
     Gateway,
     GatewayKey,
     KeyRole,
+    Priority,
     Room,
     Stage,
     Status,
@@ -33,7 +35,7 @@ from keys.services.refusals import UnableToBuyKey
 from keys.staff_selectors import gateway_key_with_value
 from keys.sync import adoption as sync_adoption
 from keys.sync import due
-from keys.sync.converge import converge, reconcile
+from keys.sync.converge import converge, go_first, reconcile
 from keys.sync.names import mark_of
 from keys.sync.session import speak_to
 from tenants.audit import SYSTEM
@@ -385,6 +387,25 @@ def test_keys_that_changed_meanwhile_are_taken_as_they_are_now_or_left(account: 
     assert set(Tenant.objects.values_list("name", flat=True)) == {"Off", "Kept"}
 
 
+def test_a_key_that_changed_its_plan_meanwhile_is_left(account: Account, gateway: Gateway) -> None:
+    first, second = account.plan("First"), account.plan("Second")
+    moved = account.key("Moved", first)
+    account.key("Stays", second)
+    adoption = proposed(gateway)
+    account.client.delete_usage_plan_key(usagePlanId=first, keyId=moved)
+    account.client.create_usage_plan_key(usagePlanId=second, keyId=moved, keyType="API_KEY")
+
+    applied(adoption, siloed(first, "first"), siloed(second, "second"))
+
+    assert [(each["id"], each["why"]) for each in adoption.report["left"]] == [(moved, "It was changed or deleted after the proposal.")]
+    assert not GatewayKey.objects.filter(remote_id=moved).exists()
+    run = reconcile(gateway.pk)
+    assert run is not None
+    assert (run.error, list(run.findings.values_list("kind", "label"))) == ("", [])
+    members = account.client.get_usage_plan_keys(usagePlanId=second)["items"]
+    assert moved in {member["id"] for member in members}
+
+
 def test_a_value_that_is_known_here_is_left(account: Account, gateway: Gateway, stage: Stage) -> None:
     first = account.plan("First")
     account.key("Shop", first, value=LONG)
@@ -447,6 +468,124 @@ def test_a_gateway_in_trouble_is_asked_again(gateway: Gateway, account: Account,
 
     adoption.refresh_from_db()
     assert adoption.state is AdoptionState.PROPOSED
+
+
+@pytest.mark.parametrize("operation", ["GetUsagePlanKeys", "GetApiKeys"])
+def test_a_right_that_lacks_ends_an_adoption_with_the_remedy(
+    gateway: Gateway, account: Account, sandbox: SandboxProcess, operation: str
+) -> None:
+    account.plan("Basic")
+    adoption = adoptions.ask(gateway=gateway, actor=SYSTEM)
+    sandbox.role("", deny=[operation])
+
+    with speak_to(gateway.pk) as session:
+        assert session is not None
+        assert sync_adoption.work_on_adoption(session)
+
+    adoption.refresh_from_db()
+    assert adoption.state is AdoptionState.FAILED
+    assert "AWS does not allow the workers apigateway:GET on" in adoption.error
+    assert "tried again" not in adoption.error
+    assert not due.adoptions(gateway.pk).exists()
+    sandbox.role("")
+    assert proposed(gateway).pk != adoption.pk
+
+
+def after_the_first_list(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
+    """Do it once, between two lists of what is there."""
+    left = [act]
+
+    def followed(name: str) -> None:
+        list_them = getattr(GatewayClient, name)
+
+        def then(*args: Any) -> Any:
+            found = list_them(*args)
+            if left:
+                left.pop()()
+            return found
+
+        monkeypatch.setattr(GatewayClient, name, then)
+
+    for name in ("list_plans", "list_keys", "list_keys_with_values"):
+        followed(name)
+
+
+def test_a_key_that_others_make_meanwhile_is_no_hole_in_the_list(
+    gateway: Gateway, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = account.plan("Basic")
+    account.key("Shop", plan)
+    adoption = proposed(gateway)
+    later = adoptions.confirm(adoption=adoption, decisions=[siloed(plan)], actor=SYSTEM)
+    after_the_first_list(monkeypatch, lambda: account.key("Came now", plan))
+
+    with speak_to(gateway.pk) as session:
+        assert session is not None
+        assert sync_adoption.work_on_adoption(session)
+
+    later.refresh_from_db()
+    assert (later.state, later.report["keys"]) == (AdoptionState.APPLIED, 1)
+
+
+def test_a_key_of_others_that_goes_meanwhile_is_looked_for_again(
+    gateway: Gateway, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = account.plan("Basic")
+    gone = account.key("Gone", plan)
+    adoptions.ask(gateway=gateway, actor=SYSTEM)
+    members = GatewayClient.list_plan_members
+
+    def then_gone(*args: Any) -> Any:
+        found = members(*args)
+        account.client.delete_api_key(apiKey=gone)
+        return found
+
+    with monkeypatch.context() as patch, speak_to(gateway.pk) as session:
+        assert session is not None
+        patch.setattr(GatewayClient, "list_plan_members", then_gone)
+        assert not sync_adoption.work_on_adoption(session)
+
+    assert Adoption.objects.get().state is AdoptionState.LOOKING
+
+
+def test_a_revoke_goes_before_the_pages_of_a_look(
+    gateway: Gateway, account: Account, tier: Tier, sandbox: SandboxProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account.key("Shop", account.plan("Basic"))
+    leaked = buy(make_tenant(), tier)
+    converge(gateway.pk)
+    value = api_keys.reveal(api_key=leaked, actor=SYSTEM)
+    assert sandbox.invoke(value).status == 200
+    monkeypatch.setattr("keys.sync.session.LOOK_SECONDS", 0.0)
+    after_the_first_list(monkeypatch, lambda: api_keys.revoke(api_key=leaked, actor=SYSTEM))
+
+    call_command("adopt_gateway", gateway.name)
+
+    assert sandbox.invoke(value).status == 403
+    assert GatewayKey.objects.get().removed_at is not None
+
+
+def test_a_key_of_ours_that_goes_between_the_pages_is_no_hole_in_the_list(
+    gateway: Gateway, account: Account, tier: Tier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account.key("Shop", account.plan("Basic"))
+    leaked = buy(make_tenant(), tier)
+    converge(gateway.pk)
+    monkeypatch.setattr("keys.sync.session.LOOK_SECONDS", 0.0)
+    members = GatewayClient.list_plan_members
+
+    def then_revoked(*args: Any) -> Any:
+        found = members(*args)
+        api_keys.revoke(api_key=leaked, actor=SYSTEM)
+        return found
+
+    monkeypatch.setattr(GatewayClient, "list_plan_members", then_revoked)
+
+    proposal = sync_adoption.look_at(gateway.pk, go_first)
+
+    assert GatewayKey.objects.get().removed_at is not None
+    assert proposal is not None
+    assert [plan.name for plan in proposal.plans] == ["Basic"]
 
 
 def test_foreign_keys_become_ours_in_the_count_of_room(gateway: Gateway, account: Account) -> None:
@@ -518,7 +657,7 @@ def test_an_adopted_key_without_our_name_is_mended_one_by_one(gateway: Gateway, 
     key = account.key("Shop", plan, value=LONG)
     applied(proposed(gateway), siloed(plan))
     Gateway.objects.update(uses_imports=False)
-    GatewayKey.objects.update(name="", synced_revision=0)
+    GatewayKey.objects.update(name="", synced_revision=0, priority=Priority.PURCHASE)
     off = [{"op": "replace", "path": "/enabled", "value": "false"}, {"op": "replace", "path": "/name", "value": "theirs"}]
     account.client.update_api_key(apiKey=key, patchOperations=off)
 

@@ -10,7 +10,7 @@ from keys import selectors
 from keys.gateway.client import GatewayClient
 from keys.models import Finding, FindingKind, Gateway, GatewayKey, ReconcileRun, Room, Tier, UsagePlan
 from keys.services import api_keys, gateways
-from keys.sync.converge import _go_first, converge, reconcile
+from keys.sync.converge import converge, go_first, reconcile
 from keys.sync.names import mark_of
 from keys.sync.reconcile import reconcile_all
 from keys.sync.session import speak_to
@@ -515,7 +515,7 @@ def test_what_happens_while_it_lists_is_no_drift(
             buy(make_tenant(), tier)
             api_keys.disable(api_key=disabled, actor=SYSTEM)
             api_keys.revoke(api_key=revoked, actor=SYSTEM)
-            _go_first(session)
+            go_first(session)
         return list_members(self, *arguments)
 
     monkeypatch.setattr(GatewayClient, "list_plan_members", meanwhile)
