@@ -185,16 +185,19 @@ CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULER = "portal.beat:Scheduler"
 CELERY_BEAT_SCHEDULE_FILENAME = str(DATA_DIR / "beat-schedule")
 SWEEP_SECONDS = env.integer("SWEEP_SECONDS", 5, low=1, high=300)  # how often pending rows are looked for
+# What waited so long that many others followed it is dropped: no backlog after an outage. A message bears its end by the clock of who sent
+# it, and a worker drops it by its own: they may differ by as much as AWS lets them (signatures are refused from five minutes on).
+MESSAGE_SECONDS = 300
+_ends = {"expires": MESSAGE_SECONDS}
 CELERY_BEAT_SCHEDULE = {
-    # A sweep that waited as long as the next one takes to come is dropped: no backlog after an outage.
-    "sweep": {"task": "keys.sweep", "schedule": SWEEP_SECONDS, "options": {"expires": SWEEP_SECONDS}},
-    "webhooks": {"task": "tenants.deliver_webhooks", "schedule": SWEEP_SECONDS, "options": {"expires": SWEEP_SECONDS}},
+    "sweep": {"task": "keys.sweep", "schedule": SWEEP_SECONDS, "options": _ends},
+    "webhooks": {"task": "tenants.deliver_webhooks", "schedule": SWEEP_SECONDS, "options": _ends},
 }
 # How often, in seconds, each usage plan's canary is called on the data plane; 0: there are no canaries.
 CANARY_SECONDS = env.integer("CANARY_SECONDS", 60 if DEMO else 300, low=0, high=86400)
 if CANARY_SECONDS:
     tick = min(CANARY_SECONDS, 15)
-    CELERY_BEAT_SCHEDULE["canaries"] = {"task": "keys.canaries", "schedule": tick, "options": {"expires": tick}}
+    CELERY_BEAT_SCHEDULE["canaries"] = {"task": "keys.canaries", "schedule": tick, "options": _ends}
 # Receivers of webhooks are others' machines and may be slow, and so may be a backend behind API Gateway: what calls them has a queue of
 # its own.
 CELERY_TASK_ROUTES = {"tenants.deliver_webhooks": {"queue": "webhooks"}, "keys.canaries": {"queue": "webhooks"}}
