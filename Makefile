@@ -34,7 +34,7 @@ test: $(VENV)/.dev-is-installed ## Run every test that can run here: on SQLite, 
 	elif [ "$$TOLLGATE_REQUIRE_SERVICES" = 1 ]; then echo "No PostgreSQL server answers." >&2; exit 1; \
 	else echo "Left out: the tests on PostgreSQL, for no server answers (POSTGRES_URL names another)."; fi
 
-check: $(VENV)/.dev-is-installed ## Lint, types, import rules, migrations, production settings, templates
+check: $(VENV)/.dev-is-installed ## Lint, types, import rules, migrations, production settings, templates, docs/openapi.yaml
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy $(SOURCES)

@@ -21,7 +21,7 @@ _GATEWAY_FIGURES = (
     ("keys_held", "Gateway keys that exist there or shall exist.", "room__held"),
     ("foreign_keys", "API keys there that are not Tollgate's, when last listed.", "foreign_keys"),
     ("pace", "Share of AWS's rates in use; below 1 after answers of 429.", "pace"),
-    ("failures", "Failures in a row; three open the circuit breaker.", "failures"),
+    ("failures", "Failures in a row; three open the circuit breaker, six where they are answers of 429.", "failures"),
 )
 
 

@@ -42,7 +42,7 @@ HOOK = Path(__file__).parent / "hook"
 START_SECONDS = 60
 # What PostgreSQL knows the connections of a stack by.
 NAME_IN_POSTGRES = "tollgate-stack"
-# Short, so that what waits for a time-out, a lease or a clock takes seconds. A lease lasts 2 x (5 + 2) + 2 = 16 seconds then.
+# Short, so that what waits for a time-out, a lease or a clock takes seconds. A lease lasts 5 + 2 + 2 x 2 = 11 seconds then.
 QUICK = {
     "GATEWAY_TIMEOUT_SECONDS": "2",
     "GATEWAY_LEASE_SECONDS": "5",
