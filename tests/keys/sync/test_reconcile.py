@@ -305,6 +305,24 @@ def test_extra_key_is_disabled_then_deleted(busy: Gateway, sandbox: SandboxProce
     assert finding.resolved_at is not None
 
 
+def test_extra_key_in_use_is_answered_again_under_another_name_alone(busy: Gateway, sandbox: SandboxProcess, settings: Any) -> None:
+    """What the handbook says of a key of somebody's that was disabled."""
+    extra, client = stray(sandbox), sandbox.client()
+    patches = [{"op": "replace", "path": path, "value": value} for path, value in (("/enabled", "true"), ("/name", "theirs"))]
+    reconcile(busy.pk)
+
+    client.update_api_key(apiKey=extra, patchOperations=patches[:1])
+    reconcile(busy.pk)
+    assert remote_keys(sandbox)[extra]["enabled"] is False
+
+    client.update_api_key(apiKey=extra, patchOperations=patches)
+    settings.QUARANTINE_SECONDS = 0
+    assert findings(reconcile(busy.pk)) == [("foreign", "gateway key")]
+    reconcile(busy.pk)
+    assert remote_keys(sandbox)[extra]["enabled"] is True
+    assert not Finding.objects.filter(quarantined_at__isnull=False, resolved_at=None).exists()
+
+
 def test_extra_key_that_somebody_deleted_is_over(busy: Gateway, sandbox: SandboxProcess) -> None:
     extra = stray(sandbox)
     reconcile(busy.pk)
