@@ -32,9 +32,10 @@ def switches(gateway_id: uuid.UUID, now: datetime) -> QuerySet[GatewayKey]:
 
 
 def imports(gateway_id: uuid.UUID, now: datetime) -> QuerySet[GatewayKey]:
-    """Keys to be made or repaired, of usage plans that exist. Among equal priorities those to be disabled come first."""
+    """Keys to be made or repaired, of usage plans that exist. Among equal priorities those to be disabled come first, and those that never
+    were there before those that are repaired: who buys does not wait for thousands that a person at the console deleted."""
     rows = _wanted(gateway_id, now).filter(Q(remote_id="") | Q(synced_revision=0)).exclude(usage_plan__remote_id="")
-    return rows.order_by("priority", "enabled", "changed_at")
+    return rows.order_by("priority", "enabled", F("synced_at").asc(nulls_first=True), "changed_at")
 
 
 def plans(gateway_id: uuid.UUID, now: datetime) -> QuerySet[UsagePlan]:

@@ -7,7 +7,9 @@ from django.utils import timezone
 
 from keys.models import Gateway, GatewayKey, KeyRole, Priority, Status, Tier, UsagePlan
 from keys.services import api_keys, catalog
+from keys.sync import outcome
 from keys.sync.converge import converge
+from keys.sync.session import speak_to
 from tenants.audit import SYSTEM
 from tests.keys.sync.conftest import remote_keys, value_of
 from tests.support.factories import buy, make_tenant, make_tier
@@ -132,6 +134,26 @@ def test_revoke_goes_before_everything_else(converged: Gateway, tier: Tier, sand
 
     assert remote_keys(sandbox) == {}
     assert GatewayKey.objects.get(pk=bought.gateway_key_id).removed_at is not None
+
+
+def test_purchase_does_not_wait_behind_keys_that_are_made_anew(converged: Gateway, tier: Tier, sandbox: SandboxProcess) -> None:
+    Gateway.objects.update(uses_imports=False)
+    for _ in range(8):
+        buy(make_tenant(), tier)
+    converge(converged.pk)
+    lost = list(GatewayKey.objects.all())
+    for key in lost:
+        sandbox.client().delete_api_key(apiKey=key.remote_id)
+    with speak_to(converged.pk) as session:
+        assert session is not None
+        outcome.missing(session, lost)
+
+    late = buy(make_tenant(), tier)
+    converge(converged.pk)
+
+    assert {sandbox.invoke(value_of(key)).status for key in GatewayKey.objects.all()} == {200}
+    in_turn = dict(GatewayKey.objects.values_list("pk", "synced_at"))
+    assert in_turn.pop(late.gateway_key_id) <= min(in_turn.values())
 
 
 def test_key_past_a_later_end_is_removed(converged: Gateway, tier: Tier, sandbox: SandboxProcess) -> None:
