@@ -31,6 +31,8 @@ if TEST_DATABASE_URL.startswith("sqlite"):
     DATABASES["default"]["OPTIONS"]["init_command"] += "PRAGMA synchronous=OFF;"  # the file need not outlive a power cut
 else:
     DATABASES["default"]["CONN_MAX_AGE"] = 0  # a kept connection would stop the test database from being dropped
+    # Nor need these rows. Processes that a test starts, and those that it kills with their server, have the settings of production.
+    DATABASES["default"]["OPTIONS"]["options"] = "-c synchronous_commit=off"
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
 # Tests that want a worker use the fixtures ``broker`` and ``celery_worker_process``.
