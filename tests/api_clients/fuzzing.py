@@ -20,20 +20,17 @@ from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import django
 import schemathesis
-import yaml
 
 if __name__ == "__main__":
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
     os.environ.setdefault("LOG_LEVEL", "ERROR")
     django.setup()
 
-from django.conf import settings
 from django.core.wsgi import get_wsgi_application
 from django.test import override_settings
 from django.test.runner import DiscoverRunner
@@ -43,8 +40,8 @@ from schemathesis.engine import events, from_schema
 from schemathesis.transport.wsgi import WSGITransport
 
 from tests.api_clients.world import MARK, World, make_world
+from tests.support.description import description
 
-DESCRIPTION = Path(settings.BASE_DIR) / "docs" / "openapi.yaml"
 IDENTITIES = ("owner", "other", "read-only", "staff")
 REFILL_EVERY = 150
 _CURSOR = re.compile(r"[A-Za-z0-9_-]{1,200}")
@@ -158,7 +155,7 @@ def _sent(environ: dict[str, Any]) -> str:
 
 def _description() -> dict[str, Any]:
     """The description, read strictly: no answer has a property that it does not name."""
-    described: dict[str, Any] = yaml.safe_load(DESCRIPTION.read_text())
+    described = description()
     for name, schema in described["components"]["schemas"].items():
         if "properties" in schema and name not in {"Problem"}:
             schema.setdefault("additionalProperties", False)

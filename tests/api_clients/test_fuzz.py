@@ -6,10 +6,10 @@ import logging
 from collections.abc import Iterator
 
 import pytest
-import yaml
 
-from tests.api_clients.fuzzing import DESCRIPTION, IDENTITIES, play, summary
+from tests.api_clients.fuzzing import IDENTITIES, play, summary
 from tests.api_clients.world import make_world
+from tests.support.description import description
 
 SEED = 20261121
 METHODS = {"get", "post", "put", "patch", "delete"}
@@ -31,7 +31,7 @@ def test_no_request_gets_more_or_other_than_is_described() -> None:
     totals = play(make_world(), seed=SEED, examples=2, coverage=False, stateful=4)
     assert totals.failures == [], summary(totals)
     assert totals.count >= 1000
-    paths = yaml.safe_load(DESCRIPTION.read_text())["paths"]
+    paths = description()["paths"]
     described = {f"{method.upper()} {path}" for path, item in paths.items() for method in METHODS & item.keys()}
     assert described
     assert {operation for operation, _identity in totals.cases} == described

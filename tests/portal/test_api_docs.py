@@ -4,12 +4,10 @@ import html
 import json
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import jsonschema_rs
 import pytest
-import yaml
 from django.conf import settings
 from django.test import Client
 
@@ -17,8 +15,9 @@ from tenants.api.problems import KINDS, document
 from tenants.models import User
 from tests.portal.html import Page
 from tests.portal.test_pages import check
+from tests.support.description import description, read_yaml
 
-DESCRIBED: dict[str, Any] = yaml.safe_load((Path(settings.BASE_DIR) / "docs" / "openapi.yaml").read_text())
+DESCRIBED: dict[str, Any] = description()
 OPERATIONS = [(method, path, operation) for path, item in DESCRIBED["paths"].items() for method, operation in item.items()]
 
 
@@ -125,7 +124,7 @@ def test_tenants_read_nothing_of_what_is_for_staff(client: Client, alice: User, 
         if person is not None:
             client.force_login(person)
         answer = client.get("/api/openapi.yaml")
-        told = yaml.safe_load(answer.content)
+        told = read_yaml(answer.content)
         assert told["paths"] == {path: item for path, item in DESCRIBED["paths"].items() if not path.startswith("/staff/")}
         assert {tag for item in told["paths"].values() for operation in item.values() for tag in operation["tags"]} == {
             tag["name"] for tag in told["tags"]
@@ -139,4 +138,4 @@ def test_tenants_read_nothing_of_what_is_for_staff(client: Client, alice: User, 
         assert client.get("/api/openapi.yaml", headers={"If-None-Match": answer["ETag"]}).status_code == 304
     client.force_login(sam)
     whole = client.get("/api/openapi.yaml", headers={"If-None-Match": answer["ETag"]})
-    assert (whole.status_code, yaml.safe_load(whole.content)) == (200, DESCRIBED)
+    assert (whole.status_code, read_yaml(whole.content)) == (200, DESCRIBED)
