@@ -4,6 +4,8 @@ may still not be answered.
 Making and ending canaries is the lease holder's work, like spares; calling them needs no lease, as it is no call of the management API.
 """
 
+import random
+import time
 import uuid
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,9 +29,11 @@ log = structlog.get_logger(__name__)
 
 # A plan whose canary failed is looked after sooner, so that an alarm ends soon after its cause.
 FAILED_SECONDS = 30
-# Plans called in one turn, and how many at a time: however many do not answer, a turn takes about a minute.
+# Plans called in one turn, and how many at a time; and for how long calls of one plan are begun. So a turn whose canaries do not answer
+# takes about a minute, and the longest remains below the limit after which Celery would break it off.
 MOST = 100
 AT_ONCE = 16
+CHECK_SECONDS = 25.0
 TRIES = 2
 # Each check may take TRIES calls of each stage; altogether they use up half of a canary's own quota at most.
 QUOTA_SHARE = 2
@@ -66,13 +70,19 @@ def call_canaries() -> int:
 
 
 def seconds_between(tier: Tier, *, stages: int, failing: bool) -> float:
-    """How long a plan's canary is left alone: as the setting says, sooner after a failure, never so soon that it uses up its own quota,
-    which counts the calls of all ``stages``."""
+    """How long a plan's canary is left alone: as the setting says, sooner after a failure, never so soon that its own throttle refuses it,
+    or that it uses up its own quota, which counts the calls of all ``stages``."""
     wanted = min(settings.CANARY_SECONDS, FAILED_SECONDS) if failing else settings.CANARY_SECONDS
+    pause = max(float(wanted), seconds_a_token(tier))
     if tier.quota_limit is None:
-        return float(wanted)
+        return pause
     calls = TRIES * max(1, stages)
-    return max(float(wanted), QUOTA_SHARE * calls * PERIOD_SECONDS[QuotaPeriod(tier.quota_period)] / tier.quota_limit)
+    return max(pause, QUOTA_SHARE * calls * PERIOD_SECONDS[QuotaPeriod(tier.quota_period)] / tier.quota_limit)
+
+
+def seconds_a_token(tier: Tier) -> float:
+    """How long a key of the tier that has used up its burst waits for one more call."""
+    return float(1 / tier.throttle_rate)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,20 +129,30 @@ def _served(tier_ids: set[uuid.UUID]) -> list[tuple[uuid.UUID, Stage]]:
 
 
 def _answer_of(call: _Call) -> dataplane.Answer:
-    """The first answer that is no 200, after a second try; else the last 200. Uses no database: it runs in a thread of its own."""
+    """The first answer that is no 200, after a second try; else the last 200. Uses no database: it runs in a thread of its own.
+
+    All calls are of one key, which may have no more than one token: between two of them it waits for the next. Calls for which no time is
+    left then are not made, so stages are called in any order, and the one that failed the last time first.
+    """
     try:
         value = values.decrypt(call.value_encrypted)
     except values.UnreadableValue:
         return dataplane.Answer(None, _("The canary's value cannot be read: look at ENCRYPTION_KEYS."))
-    answer = dataplane.Answer(None, "")
-    for url in call.urls:
+    pause, until = seconds_a_token(call.plan.tier), time.monotonic() + CHECK_SECONDS
+    urls = sorted(random.sample(call.urls, len(call.urls)), key=lambda url: not call.plan.canary_error.startswith(url))
+    answer = None
+    for url in urls:
         for _try in range(TRIES):
+            if answer is not None:
+                if time.monotonic() + pause > until:
+                    return answer
+                time.sleep(pause)
             answer = dataplane.call(url, value)
             if not answer.error:
                 break
-        if answer.error:
-            return answer
-    return answer
+        if answer is not None and answer.error:
+            break
+    return answer or dataplane.Answer(None, "")
 
 
 def _note(call: _Call, answer: dataplane.Answer) -> None:

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from keys.models import Gateway, GatewayKey, KeyRole, Room, Tier, UsagePlan
-from keys.services import api_keys
+from keys.services import api_keys, catalog
 from keys.staff_selectors import usage_of_tiers
 from keys.sync import dataplane, due
 from keys.sync.canaries import call_canaries, seconds_between
@@ -158,7 +159,55 @@ def test_what_canaries_called_is_no_use_of_their_tier(gateway: Gateway, plan: Us
     ],
 )
 def test_a_canary_spares_its_own_quota(quota: int | None, period: str, stages: int, failing: bool, seconds: float) -> None:
-    assert seconds_between(Tier(quota_limit=quota, quota_period=period), stages=stages, failing=failing) == seconds
+    tier = Tier(throttle_rate=Decimal(10), quota_limit=quota, quota_period=period)
+    assert seconds_between(tier, stages=stages, failing=failing) == seconds
+
+
+def test_a_canary_is_not_called_sooner_than_its_throttle_lets_it() -> None:
+    slow = Tier(throttle_rate=Decimal("0.02"), quota_limit=None)
+    assert [seconds_between(slow, stages=1, failing=failing) for failing in (True, False)] == [50, 300]
+
+
+def test_calls_of_one_canary_are_no_faster_than_its_throttle(plan: UsagePlan, sandbox: SandboxProcess) -> None:
+    """With a burst of one: those of its stages, and the second try of one that failed."""
+    catalog.change_limits(tier=plan.tier, throttle_rate=Decimal(2), throttle_burst=1, quota_limit=None, quota_period="", actor=SYSTEM)
+    converge(plan.gateway_id)
+    url = plan.tier.stages.get().invoke_url
+    plan.tier.stages.add(make_stage(plan.gateway, name="other", invoke_url=url))
+    for faults in (0, 1):
+        sandbox.fault(kind="error", operation="Invoke", count=faults)
+        wait_over()
+
+        assert call_canaries() == 1
+
+        plan.refresh_from_db()
+        assert (plan.canary_status, plan.canary_failures, plan.canary_error) == (200, 0, "")
+
+
+def test_stages_for_which_the_throttle_leaves_no_time_are_called_in_another_check(
+    plan: UsagePlan, sandbox: SandboxProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("keys.sync.canaries.CHECK_SECONDS", 0.05)
+    Tier.objects.update(throttle_rate=Decimal(10))
+    stages = [plan.tier.stages.get(), make_stage(plan.gateway, name="gone", invoke_url="http://127.0.0.1:9")]
+    plan.tier.stages.set(stages)
+    for _check in range(40):
+        wait_over()
+        call_canaries()
+        plan.refresh_from_db()
+        if plan.canary_failures:
+            break
+
+    assert plan.canary_failures == 1
+    wait_over()
+    call_canaries()  # the one that failed is called first
+    plan.refresh_from_db()
+    assert plan.canary_failures == 2
+    plan.tier.stages.set(stages[:1])
+    wait_over()
+    call_canaries()
+    plan.refresh_from_db()
+    assert (plan.canary_status, plan.canary_failures) == (200, 0)
 
 
 def test_a_canary_of_five_stages_does_not_use_up_its_quota(plan: UsagePlan, sandbox: SandboxProcess) -> None:
