@@ -55,7 +55,8 @@ def _of_the_accounts(draft: Plan) -> Iterator[Caution]:
     rate, burst = draft.promised / used, up(Decimal(draft.bursts) / used)
     if rate > around.account_rate:
         text = _("Each gateway gets %(rate)s requests a second; AWS lets an account have %(most)s in a Region. Ask AWS for more.")
-        yield Caution(concern=Concern.ACCOUNT_RATE, text=text % {"rate": number_text(rate), "most": number_text(around.account_rate)})
+        shown = {"rate": number_text(rate.quantize(Decimal("0.001"), ROUND_CEILING)), "most": number_text(around.account_rate)}
+        yield Caution(concern=Concern.ACCOUNT_RATE, text=text % shown)
     if burst > around.account_burst:
         text = _("With every bucket full, each gateway gets %(burst)s requests at once; AWS lets an account have %(most)s in a Region.")
         yield Caution(concern=Concern.ACCOUNT_BURST, text=text % {"burst": f"{burst:,}", "most": f"{around.account_burst:,}"})

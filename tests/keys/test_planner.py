@@ -120,6 +120,13 @@ def test_what_is_seldom_meant_is_warned_of(wishes: list[Wish], around: dict[str,
     assert concerns(plan(wishes, replace(THOUSAND, **around))) == expected
 
 
+def test_rate_of_each_gateway_is_told_in_few_digits() -> None:
+    made = plan([wish(share=100)], replace(THOUSAND, rate=Decimal(100_000), gateways=3))
+
+    [caution] = [each for each in made.warnings if each.concern == Concern.ACCOUNT_RATE]
+    assert caution.text.startswith("Each gateway gets 33,333.334 requests a second;")
+
+
 def test_warning_of_an_oversubscribed_tier_says_by_how_much() -> None:
     [caution] = plan([wish(keys=3, rate=Decimal(50))], THOUSAND).warnings
 
