@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from keys.models import Gateway, Room, Stage, UsagePlan
 from keys.models.gateway import AWS_KEY_CAP
 from keys.services.bell import ring
-from keys.services.intent import want
+from keys.services.intent import want_each
 from tenants.audit import Actor, record
 
 
@@ -117,10 +117,8 @@ def try_again(*, gateway: Gateway, actor: Actor) -> None:
         # A worker that leaves the gateway alone after failures makes one try when somebody asks for a comparison. The gateway's row
         # first, as everybody who writes many of its keys: nobody then waits for keys of somebody who waits for ours.
         Gateway.objects.filter(pk=gateway.pk).update(reconcile_requested_at=Now())
-        for plan in UsagePlan.objects.filter(gateway=gateway).exclude(last_error=""):
-            want(plan)
-        for gateway_key in gateway.gateway_keys.filter(removed_at=None).exclude(last_error=""):
-            want(gateway_key)
+        want_each(UsagePlan.objects.filter(gateway=gateway).exclude(last_error=""), [])
+        want_each(gateway.gateway_keys.filter(removed_at=None).exclude(last_error=""), [])
         record(actor=actor, action="gateway.retried", target=gateway)
         ring(gateway.pk)
 

@@ -1,12 +1,13 @@
 from collections import Counter
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from keys import selectors
-from keys.models import ApiKey, GatewayKey, KeyRole, Pool, Room, Tier, UsagePlan
+from keys.models import ApiKey, Gateway, GatewayKey, KeyRole, Pool, Room, Tier, UsagePlan
 from keys.services import catalog, gateways, pools
 from tenants.audit import SYSTEM
 from tenants.models import AuditEvent
@@ -163,6 +164,22 @@ def test_try_again_wakes_rows_that_wait_for_a_person() -> None:
     gateways.try_again(gateway=key.gateway, actor=SYSTEM)
 
     assert GatewayKey.objects.due(timezone.now()).count() == 1
+
+
+def test_trying_again_costs_as_much_for_many_rows_as_for_few(
+    django_assert_max_num_queries: Any, django_capture_on_commit_callbacks: Any
+) -> None:
+    make_tier(spare_target=40)
+    keep_spares()
+    for rows in (GatewayKey.objects, UsagePlan.objects):
+        rows.update(permanent=True, last_error="It was refused.")
+
+    with django_assert_max_num_queries(8), django_capture_on_commit_callbacks() as bells:
+        gateways.try_again(gateway=Gateway.objects.get(), actor=SYSTEM)
+
+    assert GatewayKey.objects.due(timezone.now()).count() == 40
+    assert not UsagePlan.objects.filter(permanent=True).exists()
+    assert len(bells) == 1
 
 
 def test_database_refuses_two_live_api_keys_on_one_siloed_gateway_key() -> None:
