@@ -94,7 +94,8 @@ def silos_or_spares(tier: Tier, count: int, now: datetime, gateway_id: uuid.UUID
     plans = _roomiest_plans(tier, gateway_id)
     preparing = make(plans, count - len(ready), KeyRole.SILO, Priority.PURCHASE)
     if len(ready) + len(preparing) < count:
-        preparing += take_spares(plans, count - len(ready) - len(preparing))
+        # One that waits for a person will not be there soon.
+        preparing += take_spares(plans, count - len(ready) - len(preparing), permanent=False)
     for each in {gateway_key.gateway_id for gateway_key in preparing}:
         ring(each)
     return [*ready, *(gateway_key.pk for gateway_key in preparing)]

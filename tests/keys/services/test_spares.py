@@ -166,6 +166,18 @@ def test_batch_takes_what_is_ready_then_new_keys_then_spares_that_are_being_made
     assert Room.objects.get(pk=gateway.pk).held == GatewayKey.objects.count() == 6
 
 
+def test_spare_that_waits_for_a_person_is_sold_to_nobody() -> None:
+    tier = make_tier(gateways=[make_gateway(capacity=1)], spare_target=1)
+    keep_spares()
+    GatewayKey.objects.update(permanent=True, last_error="It was refused.")
+
+    with pytest.raises(purchases.NoRoom):
+        buy(make_tenant(), tier)
+
+    GatewayKey.objects.update(permanent=False)
+    assert buy(make_tenant(), tier).gateway_key.role == KeyRole.SILO
+
+
 def test_purchase_from_a_spare_makes_as_many_statements_as_a_pooled_one(django_assert_max_num_queries: Any) -> None:
     if connection.vendor != "postgresql":
         pytest.skip("the function is PostgreSQL's")
