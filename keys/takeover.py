@@ -34,8 +34,9 @@ from keys.models import (
     Tier,
     UsagePlan,
 )
+from keys.models.places import offer_more
 from keys.models.room import count_in
-from keys.models.tickets import free_unheld_slots, hold_tier_alone, open_tickets, restart_tickets
+from keys.models.tickets import hold_tier_alone, open_tickets, restart_tickets
 from keys.proposals import (
     Decision,
     KeySeen,
@@ -350,11 +351,9 @@ def _confirmer(adoption: Adoption) -> Actor:
 
 
 def _settle_tickets(pool: Pool, rounds: int) -> None:
-    """Count the places that are held as drawn, and offer those of the same rounds that nobody holds."""
-    ticket = rounds * pool.size
-    Pool.objects.filter(pk=pool.pk).update(swept_ticket=ticket, sweep_to=ticket)
-    restart_tickets(pool, ticket)
-    free_unheld_slots(pool, first=0, end=rounds)
+    """Count the places that are held as drawn, and offer those that level the pool; the sweep lists what is too much for one list."""
+    restart_tickets(pool, rounds * pool.size)
+    offer_more(pool)
 
 
 def _new_tier(taken: Taken, max_api_keys: int) -> Tier:

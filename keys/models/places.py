@@ -13,7 +13,7 @@ from django.db.models import Count
 from keys.levelling import offered
 from keys.models.api_key import ApiKey
 from keys.models.gateway_key import GatewayKey
-from keys.models.pool import LARGEST_POOL, FreeSlot, Pool
+from keys.models.pool import FreeSlot, Pool
 from keys.models.tickets import hold_pool_alone, restart_tickets, tickets_drawn
 
 # Free slots listed at once: rows that take a fraction of a second. A pool of thousands of tenants a key that grows lacks millions; the
@@ -21,11 +21,12 @@ from keys.models.tickets import hold_pool_alone, restart_tickets, tickets_drawn
 MOST_LISTED = 10_000
 
 
-def loads_of(pool: Pool, within: int = LARGEST_POOL) -> dict[uuid.UUID, int]:
-    """How many API keys stand on each live key of the pool at a position below ``within``, by position. Two queries."""
+def loads_of(pool: Pool, within: int | None = None) -> dict[uuid.UUID, int]:
+    """How many API keys stand on each live key of the pool, by position; with ``within`` at a position below that. Two queries."""
     held = ApiKey.objects.filter(gateway_key__pool=pool, slot__isnull=False).order_by().values_list("gateway_key")
     counts = dict(held.annotate(Count("pk")))
-    ids = GatewayKey.objects.filter(pool=pool, ends_at=None, position__lt=within).order_by("position").values_list("pk", flat=True)
+    live = GatewayKey.objects.filter(pool=pool, ends_at=None).order_by("position")
+    ids = (live if within is None else live.filter(position__lt=within)).values_list("pk", flat=True)
     return {pk: counts.get(pk, 0) for pk in ids}
 
 
