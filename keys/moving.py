@@ -12,12 +12,14 @@ from datetime import datetime, timedelta
 from itertools import groupby, islice
 from typing import TypeVar
 
+from django.db import connection
 from django.db.models import F, Q, QuerySet, Value
 from django.db.models.functions import Greatest
 
 from keys import selectors
 from keys.levelling import Levelling, pair, vacate
-from keys.models import ApiKey, Credential, FreeSlot, Gateway, GatewayKey, Pool, Priority
+from keys.models import ApiKey, Credential, FreeSlot, GatewayKey, Pool, Priority
+from keys.models.gateway import lock_gateways
 from keys.models.places import fresh_round, loads_of, offer
 from keys.models.tickets import move_to
 from keys.public import key_data, moment
@@ -70,6 +72,25 @@ def carry_out(pool: Pool, levelling: Levelling[uuid.UUID], size: int, now: datet
 def gateways_of(keys: Collection[uuid.UUID]) -> dict[uuid.UUID, uuid.UUID]:
     """The gateway that each gateway key is on, by id."""
     return {pk: gateway_id for part in _parts(list(keys)) for pk, gateway_id in _keys(part).values_list("pk", "gateway_id")}
+
+
+def replace(old: GatewayKey, new: GatewayKey, ends_at: datetime, actor: Actor) -> list[ApiKey]:
+    """Put ``new``, which is not saved yet, in the place of a pool's key, which ends at ``ends_at``, and hand everybody over; who they are.
+
+    Inside a transaction that holds the pool alone; the caller reserves the room of ``new`` after it. It may take seconds, and nobody
+    waits for a row of the gateways meanwhile: those that others write are written when everybody is handed over, the gateway's first, as
+    the workers do.
+    """
+    new.ends_at = ends_at  # until the old one has its end: one key lives in one place
+    new.save(force_insert=True)
+    moved = hand_over(old, new, ends_at, actor)
+    if connection.vendor == "postgresql":
+        connection.check_constraints()  # of thousands of rows: here, and not at the commit with everything locked
+    lock_gateways([old.gateway_id])
+    GatewayKey.objects.filter(pk=old.pk).update(ends_at=ends_at, priority=Priority.REVOKE)
+    GatewayKey.objects.filter(pk=new.pk).update(ends_at=None)
+    new.ends_at = None
+    return moved
 
 
 def hand_over(old: GatewayKey, new: GatewayKey, ends_at: datetime, actor: Actor) -> list[ApiKey]:
@@ -168,9 +189,7 @@ def _who_leaves(leave: dict[uuid.UUID, int]) -> list[ApiKey]:
 
 
 def _end_each(keys: Sequence[uuid.UUID], ends_at: datetime) -> None:
-    """The gateways' rows are locked first, as the workers do, who write many of their keys in an order of their own."""
-    gateways = Gateway.objects.filter(pk__in=set(gateways_of(keys).values())).order_by("pk").select_for_update(no_key=True)
-    list(gateways.values_list("pk"))
+    lock_gateways(gateways_of(keys).values())
     for part in _parts(keys):
         _keys(part).update(ends_at=ends_at, priority=Priority.REVOKE)
 

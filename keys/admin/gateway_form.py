@@ -34,7 +34,9 @@ class GatewayForm(IntentForm[Gateway]):
             "role_arn": gettext_lazy(
                 "As arn:aws:iam::123456789012:role/tollgate, of the same account. Empty: the workers' own credentials."
             ),
-            "accepts_keys": gettext_lazy("Untick to make no new keys here; the keys it holds go on working."),
+            "accepts_keys": gettext_lazy(
+                "Untick to make no new keys here; the keys it holds go on working, but cannot be rotated. Where it is drained, they can."
+            ),
         }
 
     def clean_capacity(self) -> int:

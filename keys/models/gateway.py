@@ -1,6 +1,7 @@
 """API Gateway in one AWS account and Region."""
 
 import uuid
+from collections.abc import Iterable
 
 from django.core.validators import MaxValueValidator, RegexValidator
 from django.db import models
@@ -105,3 +106,10 @@ class Gateway(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+def lock_gateways(gateway_ids: Iterable[uuid.UUID]) -> None:
+    """Lock the rows of these gateways until the transaction ends: for who writes several of their keys in an order of their own, as the
+    workers do too. Before any row of a gateway key, and before room."""
+    rows = Gateway.objects.filter(pk__in=set(gateway_ids)).order_by("pk").select_for_update(no_key=True)
+    list(rows.values_list("pk"))

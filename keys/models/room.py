@@ -49,6 +49,14 @@ def reserve(plans: Iterable[UsagePlan], count: int) -> list[UsagePlan]:
     return chosen
 
 
+def roomiest(plans: Iterable[UsagePlan]) -> UsagePlan | None:
+    """The usage plan whose gateway has the most room now; None where none has any. Nothing is locked: whoever takes the room reserves it
+    when all else is done."""
+    by_gateway = {plan.gateway_id: plan for plan in plans}
+    chosen = next(_roomiest(_left(by_gateway), 1), None)
+    return None if chosen is None else by_gateway[chosen]
+
+
 def reserve_at(wanted: Sequence[UsagePlan]) -> list[UsagePlan]:
     """Take room for one gateway key at each of ``wanted``, which may name a plan often: there while there is room, then at whichever of
     them has the most. Fewer when there is none left anywhere. Inside a transaction."""
@@ -69,7 +77,7 @@ def reserve_at(wanted: Sequence[UsagePlan]) -> list[UsagePlan]:
 def hold(gateway_ids: Iterable[uuid.UUID]) -> None:
     """Lock the rows of all these gateways: for a transaction that reserves more than once, and would else lock them in another order than
     somebody else does."""
-    _lock(gateway_ids)
+    list(Room.objects.filter(pk__in=list(gateway_ids)).order_by("pk").select_for_update(no_key=True).values_list("pk"))
 
 
 def count_in(gateway_id: uuid.UUID, count: int) -> None:
@@ -97,10 +105,18 @@ def recount(gateway_id: uuid.UUID) -> int:
 
 
 def _lock(gateway_ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, int]:
-    """Gateways and the room that is left there, locked until the transaction ends."""
-    rooms = Room.objects.filter(pk__in=list(gateway_ids)).order_by("pk").select_for_update(of=("self",), no_key=True)
+    """Gateways and the room that is left there, locked until the transaction ends.
+
+    Two queries: one that waits for the lock and joins would join the gateways as they were before, and an adoption changes both.
+    """
+    ids = list(gateway_ids)
+    hold(ids)
+    return _left(ids)
+
+
+def _left(gateway_ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, int]:
     left = F("gateway__capacity") - F("gateway__foreign_keys") - F("held")
-    return dict(rooms.annotate(left=left).values_list("pk", "left"))
+    return dict(Room.objects.filter(pk__in=list(gateway_ids)).order_by("pk").annotate(left=left).values_list("pk", "left"))
 
 
 def _roomiest(left: Mapping[uuid.UUID, int], count: int) -> Iterator[uuid.UUID]:

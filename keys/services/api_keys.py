@@ -20,7 +20,8 @@ from django.utils.translation import gettext_lazy
 
 from keys import selectors, values
 from keys.models import ApiKey, Credential, Gateway, GatewayKey, Pool, Priority, Status
-from keys.models.tickets import hold_pool
+from keys.models.gateway import lock_gateways
+from keys.models.tickets import hold_pool, hold_tier
 from keys.services import events, placement
 from keys.services.intent import end, want
 from keys.services.refusals import TenantSuspended, UnableToChangeKey, refuse_suspended
@@ -121,7 +122,9 @@ def rotate(*, api_key: ApiKey, grace: timedelta, actor: Actor) -> Credential:
     if not timedelta(0) <= grace <= LONGEST_GRACE:
         raise UnableToChangeKey(_("The old credential can go on working for at most 7 days."))
     with transaction.atomic():
-        api_key = _locked_unsuspended(api_key)
+        _lock_unsuspended_tenant(api_key)
+        hold_tier(api_key.tier_id)  # before the old gateway key, which is written before room is taken
+        api_key = _locked(api_key)
         now = database_now()
         _check_rotation(api_key, now)
         old = api_key.gateway_key
@@ -187,6 +190,7 @@ def revoke(*, api_key: ApiKey, actor: Actor, check: Callable[[ApiKey], None] | N
         if slot is not None:
             placement.leave_slot(gateway_key, slot)
         else:
+            _lock_gateways_of(standing_on)
             for each in standing_on:
                 end(each, now, now)
         cut_off = api_key.tier.has_own_credentials
@@ -227,8 +231,12 @@ def _locked_unsuspended(api_key: ApiKey) -> ApiKey:
 
     Raises TenantSuspended.
     """
-    refuse_suspended(Tenant.objects.select_for_update(no_key=True).only("pk", "name", "suspended_at").get(pk=api_key.tenant_id))
+    _lock_unsuspended_tenant(api_key)
     return _locked(api_key)
+
+
+def _lock_unsuspended_tenant(api_key: ApiKey) -> None:
+    refuse_suspended(Tenant.objects.select_for_update(no_key=True).only("pk", "name", "suspended_at").get(pk=api_key.tenant_id))
 
 
 def _locked(api_key: ApiKey) -> ApiKey:
@@ -263,9 +271,14 @@ def _check_rotation(api_key: ApiKey, now: datetime) -> None:
 
 
 def _fresh_key(api_key: ApiKey, now: datetime) -> GatewayKey:
-    gateway = Gateway.objects.only("draining_since").get(pk=api_key.gateway_key.gateway_id)
+    gateway = Gateway.objects.only("draining_since", "accepts_keys").get(pk=api_key.gateway_key.gateway_id)
+    stays = gateway.draining_since is None
+    if stays and not gateway.accepts_keys:
+        raise UnableToChangeKey(
+            _("Where this key is called, new credentials are not made for the time being. Our staff decided so, and can tell until when.")
+        )
     try:
-        return placement.silo_or_spare(api_key.tier, now, gateway.pk if gateway.draining_since is None else None)
+        return placement.silo_or_spare(api_key.tier, now, gateway.pk if stays else None)
     except NoRoom:
         raise UnableToChangeKey(_("There is no room for another credential just now. Our staff can see this; try again later.")) from None
 
@@ -273,8 +286,16 @@ def _fresh_key(api_key: ApiKey, now: datetime) -> GatewayKey:
 def _want_enabled(api_key: ApiKey, *, enabled: bool) -> None:
     """Desired flag on every gateway key that a living credential of the API key stands on."""
     priority = Priority.PURCHASE if enabled else Priority.REVOKE
-    for gateway_key in GatewayKey.objects.filter(credentials__in=_living(api_key)).distinct():
+    standing_on = list(GatewayKey.objects.filter(credentials__in=_living(api_key)).distinct())
+    _lock_gateways_of(standing_on)
+    for gateway_key in standing_on:
         want(gateway_key, enabled=enabled, priority=priority)
+
+
+def _lock_gateways_of(gateway_keys: Sequence[GatewayKey]) -> None:
+    """Where several are written, as in the grace period of a rotation: the workers write them in an order of their own."""
+    if len(gateway_keys) > 1:
+        lock_gateways(each.gateway_id for each in gateway_keys)
 
 
 def _living(api_key: ApiKey) -> QuerySet[Credential]:

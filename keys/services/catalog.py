@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from keys.models import Isolation, KeyRole, Pool, Stage, Tier, UsagePlan
-from keys.models.tickets import hold_tier_alone, open_tickets
+from keys.models.tickets import hold_pool_alone, hold_tier_alone, open_tickets
 from keys.services.bell import ring
 from keys.services.intent import want
 from keys.stock import NoRoom, make_in_pool, open_plans
@@ -140,10 +140,14 @@ def change_offer(
 
 
 def serve_stages(*, tier: Tier, stages: Iterable[Stage], actor: Actor) -> Tier:
-    """Let the tier serve exactly ``stages``. Raises UnableToChangeTier when a gateway with keys of tenants would be left out."""
+    """Let the tier serve exactly ``stages``. Raises UnableToChangeTier when a gateway with keys of tenants would be left out.
+
+    Race: staff who resize its pool, a drain. The pool is held alone, so that none of its keys is just being made where the tier leaves.
+    """
     stages = list(stages)
     with transaction.atomic():
         hold_tier_alone(tier.pk)
+        _hold_pools_alone(tier)
         tier = Tier.objects.select_for_update(no_key=True).get(pk=tier.pk)
         before = sorted(str(stage) for stage in tier.stages.all())
         kept = {stage.gateway_id for stage in stages}
@@ -175,6 +179,8 @@ def change_tier(
     """
     with transaction.atomic():
         hold_tier_alone(tier.pk)
+        if stages is not None:
+            _hold_pools_alone(tier)
         tier = Tier.objects.select_for_update(no_key=True).get(pk=tier.pk)
         check(tier)
         if set(changes).intersection(OFFER):
@@ -232,6 +238,12 @@ def fill_pool(pool: Pool, positions: Iterable[int]) -> None:
         raise UnableToChangeTier(words) from None
     for gateway_id in {gateway_key.gateway_id for gateway_key in made}:
         ring(gateway_id)
+
+
+def _hold_pools_alone(tier: Tier) -> None:
+    """Before the tier's row is locked, as everybody does who changes a pool and its tier."""
+    for pool_id in Pool.objects.filter(tier=tier.pk).values_list("pk", flat=True):
+        hold_pool_alone(pool_id)
 
 
 def _ring_each(tier: Tier) -> None:

@@ -122,11 +122,11 @@ def apply_plan(
         steps = steps_of(plan, prices)
         if shown is not None and digest_of(steps) != shown:
             raise PlanHasChanged(_("Tiers were changed meanwhile, and this plan does other things now: look at them again, then apply it."))
-        shrinking = [step for step in steps if step.shrinks]
-        if shrinking:
-            list(Gateway.objects.order_by("pk").select_for_update(no_key=True).values_list("pk"))
-        for step in shrinking:
-            _do(step, _resize, actor)
+        # Also where nothing shrinks: a pool that grows may still have keys that leave.
+        list(Gateway.objects.order_by("pk").select_for_update(no_key=True).values_list("pk"))
+        for step in steps:
+            if step.shrinks:
+                _do(step, _resize, actor)
         for step in steps:
             _do(step, _change, actor)
         hold(Gateway.objects.values_list("pk", flat=True))

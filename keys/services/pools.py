@@ -12,15 +12,17 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 
 from keys.levelling import Levelling, even_out, pair, vacate
-from keys.models import GatewayKey, Pool, Tier
+from keys.models import GatewayKey, KeyRole, Pool, Priority, Tier
+from keys.models.gateway import lock_gateways
 from keys.models.places import loads_of
 from keys.models.pool import LARGEST_POOL
+from keys.models.room import reserve, roomiest
 from keys.models.tickets import hold_pool_alone
-from keys.moving import PART, carry_out, gateways_of, hand_over, leaving, vacate_part
+from keys.moving import PART, carry_out, gateways_of, leaving, replace, vacate_part
 from keys.services.bell import ring
 from keys.services.catalog import UnableToChangeTier, fill_pool
-from keys.services.intent import end
-from keys.stock import NoRoom, make_in_pool
+from keys.services.intent import want
+from keys.stock import unsaved
 from tenants.audit import Actor, record
 from tenants.clock import database_now
 
@@ -89,6 +91,8 @@ def resize_pool(*, tier: Tier, size: int, actor: Actor) -> Pool:
         if size == before:
             return pool
         if size > before:
+            # Keys that still leave may end here, and the rows of gateways come before room.
+            lock_gateways(gateways_of(leaving(pool, size)).values())
             _grow(pool, size)
         moved = vacate_part(pool, size, actor)
         record(actor=actor, action="pool.resized", target=tier, data={"before": before, "after": size, "api_keys": moved})
@@ -137,16 +141,21 @@ def replace_pool_key(*, gateway_key: GatewayKey, grace: timedelta, actor: Actor)
         raise UnableToChangePool(_("Only a pool's key can be replaced; a siloed key is rotated."))
     with transaction.atomic():
         pool = _held_alone(gateway_key.pool.tier)
-        old = GatewayKey.objects.select_for_update(of=("self",)).select_related("usage_plan").get(pk=gateway_key.pk)
+        old = GatewayKey.objects.select_related("usage_plan", "gateway").get(pk=gateway_key.pk)
         if old.ends_at is not None:
             raise UnableToChangePool(_("This key is leaving its pool already."))
-        now = database_now()
-        end(old, now + grace, now)
-        new = _successor(pool, old)
+        if roomiest([old.usage_plan]) is None:
+            raise _no_room(old)
+        new = unsaved(old.usage_plan, KeyRole.POOL, Priority.PURCHASE, pool, old.position)
+        moved = replace(old, new, database_now() + grace, actor)
+        if not grace:
+            want(old)  # it is gone first of all that waits
         ring(new.gateway_id)
-        moved = hand_over(old, new, now + grace, actor)
         data = {"before": old.last_four, "after": new.last_four, "grace_seconds": int(grace.total_seconds())}
         record(actor=actor, action="pool.key_replaced", target=new, data={**data, "api_keys": len(moved)})
+        # Last: buyers of other tiers wait for whoever has taken room at the gateway.
+        if not reserve([old.usage_plan], 1):
+            raise _no_room(old)
     return new
 
 
@@ -159,12 +168,8 @@ def _grow(pool: Pool, size: int) -> None:
         raise UnableToChangePool(str(refusal)) from None
 
 
-def _successor(pool: Pool, old: GatewayKey) -> GatewayKey:
-    try:
-        [new] = make_in_pool(pool, [(old.usage_plan, old.position or 0)])
-    except NoRoom:
-        raise UnableToChangePool(_("%(gateway)s has no room for another key. Make room there first.") % {"gateway": old.gateway}) from None
-    return new
+def _no_room(old: GatewayKey) -> UnableToChangePool:
+    return UnableToChangePool(_("%(gateway)s has no room for another key. Make room there first.") % {"gateway": old.gateway})
 
 
 def _pool_of(tier: Tier) -> Pool:

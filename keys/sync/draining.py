@@ -5,6 +5,8 @@ Everybody on it gets the new credential and URL, is told, and can go on with the
 staff said so: their tenants have to act.
 """
 
+import math
+import time
 import uuid
 from collections.abc import Iterable
 
@@ -13,10 +15,10 @@ from django.db import transaction
 from django.db.models import F, QuerySet
 
 from keys.drains import movable
-from keys.models import ApiKey, Gateway, GatewayKey, KeyRole, Pool, Priority
-from keys.models.room import reserve
+from keys.models import ApiKey, Gateway, GatewayKey, KeyRole, Pool, Priority, UsagePlan
+from keys.models.room import reserve, roomiest
 from keys.models.tickets import hold_pool_alone, hold_tier
-from keys.moving import MOVE_GRACE, hand_over
+from keys.moving import MOVE_GRACE, hand_over, replace
 from keys.stock import open_plans, unsaved
 from tenants.audit import SYSTEM, Actor
 from tenants.clock import database_now
@@ -30,17 +32,18 @@ MOST_MOVED = 50
 MOST_SILOED = 25
 
 
-def go_on_with_drains(gateways: Iterable[Gateway]) -> None:
-    """Some pool keys and siloed API keys of each of ``gateways`` that is drained; nothing is asked for the others."""
+def go_on_with_drains(gateways: Iterable[Gateway], until: float = math.inf) -> None:
+    """Some pool keys and siloed API keys of each of ``gateways`` that is drained; nothing is asked for the others. ``until``: none is begun
+    after it, by the monotonic clock."""
     for gateway in gateways:
         if gateway.draining_since is None:
             continue
-        pool_keys, siloed = move_pool_keys(gateway.pk), move_siloed_keys(gateway.pk)
+        pool_keys, siloed = move_pool_keys(gateway.pk, until=until), move_siloed_keys(gateway.pk, until=until)
         if pool_keys or siloed:
             log.info("drain.moved", gateway_id=str(gateway.pk), pool_keys=pool_keys, siloed=siloed)
 
 
-def move_pool_keys(gateway_id: uuid.UUID, most: int = MOST_MOVED, actor: Actor = SYSTEM) -> int:
+def move_pool_keys(gateway_id: uuid.UUID, most: int = MOST_MOVED, actor: Actor = SYSTEM, until: float = math.inf) -> int:
     """Replace up to ``most`` pool keys of a drained gateway; how many. Those that no other gateway has room for stay where they are.
 
     Race: buyers, staff who change the pool, another sweep. Each key is a transaction that holds its pool alone, and looks again.
@@ -49,6 +52,8 @@ def move_pool_keys(gateway_id: uuid.UUID, most: int = MOST_MOVED, actor: Actor =
     standing = _standing(gateway_id)
     for pool_id in list(standing.order_by("pool").values_list("pool", flat=True).distinct()):
         for key_id in list(standing.filter(pool=pool_id).order_by("position").values_list("pk", flat=True)[: most - moved]):
+            if time.monotonic() >= until:
+                return moved
             if not _move(gateway_id, pool_id, key_id, actor):
                 break
             moved += 1
@@ -69,21 +74,22 @@ def _move(gateway_id: uuid.UUID, pool_id: int, key_id: uuid.UUID, actor: Actor) 
         old = _standing(gateway_id).select_related("usage_plan").filter(pk=key_id).first()
         if old is None:
             return True  # somebody else saw to it
-        ends_at = database_now() + MOVE_GRACE
-        # The gateway's row first, as the workers do, who write many of its keys.
-        Gateway.objects.select_for_update(no_key=True).only("pk").get(pk=gateway_id)
-        GatewayKey.objects.filter(pk=old.pk).update(ends_at=ends_at, priority=Priority.REVOKE)
-        chosen = reserve(open_plans(pool.tier).exclude(gateway=gateway_id), 1)
-        if not chosen:
-            transaction.set_rollback(True)
+        plan = roomiest(open_plans(pool.tier).exclude(gateway=gateway_id))
+        if plan is None:
             return False
-        new = unsaved(chosen[0], KeyRole.POOL, Priority.PURCHASE, pool, old.position)
-        new.save(force_insert=True)
-        hand_over(old, new, ends_at, actor)
-    return True
+        replace(old, unsaved(plan, KeyRole.POOL, Priority.PURCHASE, pool, old.position), database_now() + MOVE_GRACE, actor)
+        return _has_room(plan)
 
 
-def move_siloed_keys(gateway_id: uuid.UUID, most: int = MOST_SILOED, actor: Actor = SYSTEM) -> int:
+def _has_room(plan: UsagePlan) -> bool:
+    """Take the room of what was made, last of all: buyers wait for whoever has taken room. Without room nothing of it is done."""
+    if reserve([plan], 1):
+        return True
+    transaction.set_rollback(True)
+    return False
+
+
+def move_siloed_keys(gateway_id: uuid.UUID, most: int = MOST_SILOED, actor: Actor = SYSTEM, until: float = math.inf) -> int:
     """Move up to ``most`` siloed API keys off a drained gateway; how many. Those that cannot move now (see ``movable``), and those that no
     other gateway has room for, stay where they are until they can.
 
@@ -95,6 +101,8 @@ def move_siloed_keys(gateway_id: uuid.UUID, most: int = MOST_SILOED, actor: Acto
     for tier_id in list(waiting.order_by("tier").values_list("tier", flat=True).distinct()):
         of_tier = waiting.filter(tier=tier_id).order_by("created_at", "pk")
         for api_key_id, tenant_id in list(of_tier.values_list("pk", "tenant")[: most - moved]):
+            if time.monotonic() >= until:
+                return moved
             if not _move_siloed(gateway_id, tenant_id, tier_id, api_key_id, actor):
                 break
             moved += 1
@@ -115,13 +123,12 @@ def _move_siloed(gateway_id: uuid.UUID, tenant_id: uuid.UUID, tier_id: uuid.UUID
         api_key = _movable(gateway_id).select_related("tier", "gateway_key").filter(pk=api_key_id).first()
         if api_key is None:
             return True  # somebody else saw to it
+        plan = roomiest(open_plans(api_key.tier).exclude(gateway=gateway_id))
+        if plan is None:
+            return False
         ends_at = database_now() + MOVE_GRACE
         GatewayKey.objects.filter(pk=api_key.gateway_key_id).update(ends_at=ends_at, priority=Priority.REVOKE)
-        chosen = reserve(open_plans(api_key.tier).exclude(gateway=gateway_id), 1)
-        if not chosen:
-            transaction.set_rollback(True)
-            return False
-        new = unsaved(chosen[0], KeyRole.SILO, Priority.SPARE)
+        new = unsaved(plan, KeyRole.SILO, Priority.SPARE)
         new.save(force_insert=True)
         hand_over(api_key.gateway_key, new, ends_at, actor)
-    return True
+        return _has_room(plan)

@@ -6,7 +6,7 @@ from cryptography.fernet import Fernet
 from django.utils import timezone
 
 from keys.models import ApiKey, FreeSlot, GatewayKey, Priority, Status
-from keys.services import api_keys, catalog
+from keys.services import api_keys, catalog, gateways
 from tenants.audit import SYSTEM
 from tenants.models import AuditEvent
 from tests.support.factories import bring_into_service, buy, make_gateway, make_stage, make_tenant, make_tier
@@ -213,3 +213,16 @@ def test_rotated_key_stays_on_its_gateway() -> None:
     credential = api_keys.rotate(api_key=api_key, grace=timedelta(hours=1), actor=SYSTEM)
 
     assert credential.gateway_key.gateway_id == stage.gateway_id
+
+
+def test_rotation_on_a_gateway_that_takes_no_new_keys_is_refused_in_words_of_its_own() -> None:
+    key = siloed()
+    gateway = key.gateway_key.gateway
+    gateways.change_gateway(gateway=gateway, accepts_keys=False, actor=SYSTEM)
+
+    with pytest.raises(api_keys.UnableToChangeKey, match="not made for the time being"):
+        api_keys.rotate(api_key=key, grace=timedelta(0), actor=SYSTEM)
+
+    gateways.change_gateway(gateway=gateway, accepts_keys=True, capacity=1, actor=SYSTEM)
+    with pytest.raises(api_keys.UnableToChangeKey, match="no room for another credential"):
+        api_keys.rotate(api_key=key, grace=timedelta(0), actor=SYSTEM)
