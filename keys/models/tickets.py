@@ -12,7 +12,8 @@ They are taken before any row is locked, so that nobody waits for a row of someb
 """
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from django.db import connection
@@ -25,6 +26,8 @@ from keys.models.pool import FreeSlot, Pool
 # The first half of the advisory locks' key; the second is the pool's id. Any constant that nothing else uses.
 LOCK_CLASS = 0x70_6F_6F_6C
 TIER_LOCK_CLASS = 0x74_69_65_72
+# The one process that goes on with what is too large for one transaction.
+SWEEP_LOCK_CLASS = 0x73_77_65_70
 
 
 def open_tickets(pool: Pool) -> None:
@@ -55,6 +58,25 @@ def hold_pool_alone(pool_id: int) -> None:
     """Wait for everybody who holds the pool, and keep it alone until this transaction ends."""
     if _is_postgres():
         _execute("SELECT pg_advisory_xact_lock(%s, %s)", LOCK_CLASS, pool_id)
+
+
+@contextmanager
+def the_only_sweep() -> Iterator[bool]:
+    """Whether no other process is within this; while it lasts, none gets in. It waits for nobody.
+
+    A lock of the connection and not of a transaction, as moves are many transactions; it goes with the connection of a process that is
+    killed. On SQLite always true: there is one writer at a time, and who comes second finds nothing left to do.
+    """
+    if not _is_postgres():
+        yield True
+        return
+    if not _fetch("SELECT pg_try_advisory_lock(%s, 0)", SWEEP_LOCK_CLASS):
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        _fetch("SELECT pg_advisory_unlock(%s, 0)", SWEEP_LOCK_CLASS)
 
 
 def take_place(tier_id: uuid.UUID) -> tuple[uuid.UUID, int] | None:
@@ -95,9 +117,7 @@ def _draw(pool_id: int, count: int) -> list[tuple[uuid.UUID, int]]:
 def tickets_drawn(pool: Pool) -> int:
     """How many tickets were drawn: the number of the next one."""
     if _is_postgres():
-        with connection.cursor() as cursor:
-            cursor.execute(f"SELECT CASE WHEN is_called THEN last_value + 1 ELSE last_value END FROM {_sequence(pool)}")
-            return int(cursor.fetchone()[0])
+        return int(_fetch(f"SELECT CASE WHEN is_called THEN last_value + 1 ELSE last_value END FROM {_sequence(pool)}"))
     return int(Pool.objects.values_list("next_ticket", flat=True).get(pk=pool.pk))
 
 
@@ -168,3 +188,9 @@ def _is_postgres() -> bool:
 def _execute(sql: str, *parameters: Any) -> None:
     with connection.cursor() as cursor:
         cursor.execute(sql, list(parameters))
+
+
+def _fetch(sql: str, *parameters: Any) -> Any:
+    with connection.cursor() as cursor:
+        cursor.execute(sql, list(parameters))
+        return cursor.fetchone()[0]

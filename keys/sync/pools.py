@@ -1,6 +1,9 @@
 """Going on with changes of pools that are too large for one transaction: those who stand on leaving keys move, and free places are listed
 as those listed before are used up."""
 
+import math
+import time
+
 import structlog
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q
@@ -17,22 +20,27 @@ log = structlog.get_logger(__name__)
 MOST_PARTS = 5
 
 
-def go_on_with_pools() -> None:
-    """Some parts of what is not finished; one small query when nothing is.
+def go_on_with_pools(until: float = math.inf) -> None:
+    """Some parts of what is not finished; one small query when nothing is. ``until``: none is begun after it, by the monotonic clock.
 
     Race: buyers, staff who change the pool, another sweep. Each part holds the pool alone, and looks again at what there is to do.
     """
     beyond = GatewayKey.objects.filter(pool=OuterRef("pk"), ends_at=None, position__gte=OuterRef("size"))
     pools = Pool.objects.annotate(shrinks=Exists(beyond))
-    for pool in pools.filter(Q(shrinks=True) | Q(lacks_places=True)).order_by("pk"):
+    # To list places is quick, and buyers use them up.
+    for pool in pools.filter(Q(shrinks=True) | Q(lacks_places=True)).order_by("shrinks", "pk"):
+        if time.monotonic() >= until:
+            return
         if pool.shrinks:
-            _vacate(pool.pk)
+            _vacate(pool.pk, until)
         else:
             _list_places(pool)
 
 
-def _vacate(pool_id: int) -> None:
+def _vacate(pool_id: int, until: float) -> None:
     for _part in range(MOST_PARTS):
+        if time.monotonic() >= until:
+            return
         with transaction.atomic():
             hold_pool_alone(pool_id)
             pool = Pool.objects.get(pk=pool_id)

@@ -1,5 +1,6 @@
 """Draining a gateway: what moves, who is told, and what stays."""
 
+import time
 from contextlib import suppress
 from datetime import timedelta
 
@@ -219,10 +220,19 @@ def test_sweep_goes_on_with_siloed_keys_and_finds_the_gateway_that_they_move_to(
     assert there.pk not in sweep()
     let_all_move(here)
 
-    found = sweep()
+    sweep()
 
     assert {gateway_of(each) for each in ApiKey.objects.filter(tier=silo)} == {there}
-    assert there.pk in found
+    assert there.pk in sweep()
+
+
+def test_nothing_more_is_moved_when_the_time_of_a_sweep_is_over(here: Gateway, there: Gateway, silo: Tier) -> None:
+    make_tier(gateways=[here, there], pool_size=2)
+    let_all_move(here)
+
+    go_on_with_drains(Gateway.objects.all(), until=time.monotonic())
+
+    assert (drain_of(here).siloed, drain_of(here).pool_keys) == (5, 1)
 
 
 def test_undrain_stops_what_moves(here: Gateway, silo: Tier) -> None:

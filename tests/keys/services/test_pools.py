@@ -1,4 +1,6 @@
+import time
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -6,7 +8,8 @@ from django.db import transaction
 from django.utils import timezone
 
 from keys import moving, selectors
-from keys.models import ApiKey, Credential, FreeSlot, GatewayKey, Pool, Tier, places
+from keys.models import ApiKey, Credential, FreeSlot, GatewayKey, Pool, Priority, Tier, places
+from keys.models.pool import LARGEST_POOL
 from keys.services import api_keys, pools
 from keys.sync import pools as sync_pools
 from keys.sync.pools import go_on_with_pools
@@ -307,3 +310,74 @@ def test_resize_that_is_rolled_back_leaves_the_pool_on_sale() -> None:
         buy(tenant, tier)
 
     assert max(loads(tier)) - min(loads(tier)) <= 1
+
+
+def test_pool_that_was_taken_over_with_more_keys_than_one_may_have_can_shrink() -> None:
+    """So many keys that somebody else made; see ``keys.takeover``."""
+    tier = make_tier(pool_size=1, max_api_keys=100)
+    pool, first = Pool.objects.get(tier=tier), GatewayKey.objects.get()
+    size = LARGEST_POOL + 2
+    more = [
+        GatewayKey(
+            gateway_id=first.gateway_id,
+            usage_plan_id=first.usage_plan_id,
+            role=first.role,
+            pool=pool,
+            position=position,
+            value_sha256=f"{position:064d}",
+        )
+        for position in range(1, size)
+    ]
+    GatewayKey.objects.bulk_create(more, batch_size=1000)
+    Pool.objects.update(size=size)
+    last = GatewayKey.objects.get(position=size - 1)
+    bought = ApiKey.objects.create(tenant=make_tenant(), tier=tier, gateway_key=last, slot=0, name="Shop")
+    Credential.objects.create(api_key=bought, gateway_key=last)
+
+    assert pools.preview_resize(tier, LARGEST_POOL).moved == 1
+    pools.resize_pool(tier=tier, size=LARGEST_POOL, actor=SYSTEM)
+
+    assert ApiKey.objects.get().gateway_key.position < LARGEST_POOL
+    assert GatewayKey.objects.filter(ends_at=None).count() == LARGEST_POOL
+
+
+def test_what_is_not_finished_is_left_to_the_next_sweep_when_the_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(moving, "PART", 1)
+    tier = make_tier(pool_size=3)
+    for _ in range(9):
+        buy(make_tenant(), tier)
+    pools.resize_pool(tier=tier, size=1, actor=SYSTEM)
+    before = loads(tier)
+
+    go_on_with_pools(until=time.monotonic())
+    assert loads(tier) == before
+
+    ticks = iter([0, 0, 1, 2, 3])  # the pool is begun, then a part of it, and another one
+    monkeypatch.setattr(sync_pools, "time", SimpleNamespace(monotonic=lambda: next(ticks)))
+    go_on_with_pools(until=2)
+    assert sum(loads(tier)[1:]) == sum(before[1:]) - 2
+
+
+def test_replaced_key_ends_and_the_new_one_stays() -> None:
+    tier = make_tier(pool_size=1)
+    buy(make_tenant(), tier)
+    bring_into_service()
+    for grace, is_pending in ((timedelta(hours=1), False), (timedelta(0), True)):
+        old = GatewayKey.objects.get(ends_at=None)
+
+        new = pools.replace_pool_key(gateway_key=old, grace=grace, actor=SYSTEM)
+
+        old.refresh_from_db()
+        assert old.ends_at is not None
+        assert abs(old.ends_at - timezone.now() - grace) < timedelta(minutes=1)
+        assert (old.priority, old.is_pending) == (Priority.REVOKE, is_pending)
+        assert (GatewayKey.objects.get(ends_at=None), new.ends_at, new.position) == (new, None, 0)
+        bring_into_service()
+
+
+def test_pool_key_of_a_full_gateway_cannot_be_replaced() -> None:
+    gateway = make_gateway(capacity=1)
+    buy(make_tenant(), make_tier(pool_size=1, gateways=[gateway]))
+
+    with pytest.raises(pools.UnableToChangePool, match="no room for another key"):
+        pools.replace_pool_key(gateway_key=GatewayKey.objects.get(), grace=timedelta(0), actor=SYSTEM)

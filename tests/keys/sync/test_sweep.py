@@ -80,7 +80,7 @@ def test_gateway_left_alone_after_failures_is_not_rung_for(quiet: Gateway, tier:
 
 
 def test_nothing_to_do_costs_few_queries(quiet: Gateway, django_assert_max_num_queries: Any) -> None:
-    with django_assert_max_num_queries(13):
+    with django_assert_max_num_queries(15):
         sweep()
 
 
