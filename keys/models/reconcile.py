@@ -87,6 +87,7 @@ class Finding(models.Model):
                 name="finding_in_quarantine",
             ),
             models.Index(fields=["gateway"], condition=Q(row_id__isnull=False, resolved_at=None), name="finding_under_repair"),
+            models.Index(fields=["gateway", "kind"], condition=Q(resolved_at=None), name="finding_open"),
         ]
 
     def __str__(self) -> str:

@@ -20,6 +20,7 @@ from keys.models import Finding, FindingKind, Gateway, GatewayKey, ReconcileRun,
 from keys.models.room import recount
 from keys.sync import outcome, quarantine
 from keys.sync.drift import Difference, Kind, Subject, diff
+from keys.sync.forgetting import forget_old_findings
 from keys.sync.lease import LeaseLost
 from keys.sync.listing import list_remote, read_desired, refuse_unsound_lists
 from keys.sync.repairs import LONGEST_TROUBLE, settle
@@ -70,6 +71,8 @@ def reconcile_all(session: Session, *, dry_run: bool = False, most_deletions: in
             _end(session, run, calls)
         raise
     _end(session, run, calls)
+    if not dry_run:
+        forget_old_findings(session)
     log.info(
         "reconcile.done",
         gateway_id=str(session.gateway.pk),
