@@ -27,6 +27,7 @@ class UsagePlan(Synced):
         editable=False,
         help_text=_("The plan as the gateway last showed it."),
     )
+    usage_read_at = models.DateTimeField(_("usage read"), null=True, editable=False)
 
     canary_checked_at = models.DateTimeField(_("canary called"), null=True, editable=False)
     canary_status = models.PositiveSmallIntegerField(

@@ -113,11 +113,11 @@ class Session:
         """Wait for the call's turn, while more urgent work goes first. Raises CircuitOpen, LeaseLost."""
         refuse_in_transaction()
         self._breaker.check()
-        self._give_way()
+        self.give_way()
         leave = LEFT_OVER.get(self.rank, MOST_LEFT_OVER)
         for seconds in self.pacer.waits(operation, leave, urgent=self.rank <= Priority.REVOKE):
             self.pacer.sleep(min(seconds, LOOK_SECONDS))
-            self._give_way()
+            self.give_way()
         self.lease.outlives(call_seconds())
         if operation == "UpdateUsagePlan":
             self.lease.note_plan_sent()
@@ -150,12 +150,8 @@ class Session:
         self.pacer.sleep(backoff(self._tries, first=FIRST_WAIT_SECONDS / 2).total_seconds())
         return True
 
-    def close(self) -> None:
-        """Write down what the next holder goes on from, and let it take the lease."""
-        self.lease.release(calls_saved=self.pacer.saved, pace=self.pacer.pace)
-        self.calls.flush()
-
-    def _give_way(self) -> None:
+    def give_way(self) -> None:
+        """Let more urgent work go first, if there is any and it was not looked for just now. Raises CircuitOpen, LeaseLost."""
         if self.interrupt is None or self.level <= Priority.REVOKE or time.monotonic() - self._looked_at < LOOK_SECONDS:
             return
         before, has_share = self.calls.total, self.backlog is not None
@@ -163,6 +159,11 @@ class Session:
         if has_share:
             self.calls_aside += self.calls.total - before
         self._looked_at = time.monotonic()
+
+    def close(self) -> None:
+        """Write down what the next holder goes on from, and let it take the lease."""
+        self.lease.release(calls_saved=self.pacer.saved, pace=self.pacer.pace)
+        self.calls.flush()
 
     def _keep_pace(self) -> None:
         if self.pacer.pace != self.gateway.pace:

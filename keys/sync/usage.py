@@ -1,7 +1,8 @@
 """Reading from GetUsage what was called, a day and gateway key. Reading again changes nothing but the age."""
 
 import datetime as dt
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from uuid import UUID
 
 import structlog
@@ -21,30 +22,37 @@ _CHUNK = 500
 
 
 def read_usage(session: Session) -> None:
-    """Read every usage plan's calls of the running period, and of the days since the last reading."""
+    """Read every usage plan's calls since they were last read. One that cannot be read now is read from there the next time."""
     now = session.now()
     told = is_wanted()
+    read = []
     for plan in UsagePlan.objects.filter(gateway=session.gateway).exclude(remote_id="").select_related("tier"):
-        start = first_day(plan.tier.quota_period, session.gateway.usage_read_at, now)
         try:
-            usage = session.client.get_usage(plan.remote_id, start, now.astimezone(dt.UTC).date())
+            usage = session.client.get_usage(plan.remote_id, first_day(plan, now), _day(now))
         except GatewayError as error:
             log.info("usage.postponed", gateway_id=str(session.gateway.pk), reason=str(error.kind))
             continue
         _keep(session, plan, usage, now)
+        read.append(plan.pk)
         if told:
             with session.lease.writing():
                 tell_quota(plan, now)
     with session.lease.writing():
+        UsagePlan.objects.filter(pk__in=read).update(usage_read_at=now)
         Gateway.objects.filter(pk=session.gateway.pk).update(usage_read_at=now)
 
 
-def first_day(period: str, read_at: dt.datetime | None, now: dt.datetime) -> dt.date:
-    """From which UTC day to read: the quota period's first, or the day before the last reading (figures come late) if that is earlier."""
-    today = now.astimezone(dt.UTC).date()
-    start = period_bounds(period, now)[0].date()
-    last_read = (read_at or now).astimezone(dt.UTC).date() - dt.timedelta(days=1)
-    return max(min(start, last_read), today - dt.timedelta(days=MOST_DAYS - 1))
+def first_day(plan: UsagePlan, now: dt.datetime) -> dt.date:
+    """From which UTC day to read: the one before the last reading, as figures come late. At first, all since the plan is there, and of the
+    running quota period: one that was taken over was called before that."""
+    start = _day(plan.usage_read_at or plan.created_at) - dt.timedelta(days=1)
+    if plan.usage_read_at is None:
+        start = min(start, period_bounds(plan.tier.quota_period, now)[0].date())
+    return max(start, _day(now) - dt.timedelta(days=MOST_DAYS - 1))
+
+
+def _day(moment: dt.datetime) -> dt.date:
+    return moment.astimezone(dt.UTC).date()
 
 
 def _keep(session: Session, plan: UsagePlan, usage: Iterable[KeyUsage], now: dt.datetime) -> None:
@@ -53,21 +61,23 @@ def _keep(session: Session, plan: UsagePlan, usage: Iterable[KeyUsage], now: dt.
     by_value: dict[str, UUID] = {}
     for pk, remote_id, digest in keys.iterator(chunk_size=2000):
         by_id[remote_id] = by_value[digest] = pk
-    today = now.astimezone(dt.UTC).date()
-    rows = list(_rows(usage, by_id, by_value, today, now, has_quota=plan.tier.quota_limit is not None))
-    for start in range(0, len(rows), _CHUNK):
+    rows = _rows(usage, by_id, by_value, _day(now), now, has_quota=plan.tier.quota_limit is not None)
+    chunk = list(islice(rows, _CHUNK))
+    while chunk:
         with session.lease.writing():
             UsageDay.objects.bulk_create(
-                rows[start : start + _CHUNK],
+                chunk,
                 update_conflicts=True,
                 unique_fields=["gateway_key", "date"],
                 update_fields=["used", "remaining", "read_at"],
             )
+        if chunk := list(islice(rows, _CHUNK)):
+            session.give_way()
 
 
 def _rows(
     usage: Iterable[KeyUsage], by_id: Mapping[str, UUID], by_value: Mapping[str, UUID], today: dt.date, now: dt.datetime, *, has_quota: bool
-) -> Iterable[UsageDay]:
+) -> Iterator[UsageDay]:
     """One row a key and day with calls, and one for today in any case: it says how fresh the figure is.
 
     Idle days of the past are left out: they are most of them, and a gateway that lost its figures must not wipe out ours.
