@@ -12,6 +12,8 @@ from keys.planner.wishes import PERIOD_SECONDS, Surroundings
 
 # A gateway that holds more of its keys than this share raises an alarm.
 FULL_SHARE = Decimal("0.9")
+# Shares have three decimal places; what a tier's is rounded by, in hundredths of the backend's rate, is no overload.
+ROUNDED_OFF = Decimal("0.0005")
 
 
 def cautions(draft: Plan) -> Iterator[Caution]:
@@ -25,7 +27,7 @@ def cautions(draft: Plan) -> Iterator[Caution]:
 def _of_the_backend(draft: Plan) -> Iterator[Caution]:
     around = draft.around
     shares = sum((tier.share for tier in draft.tiers), Decimal(0))
-    if shares > 100:
+    if shares > 100 + len(draft.tiers) * ROUNDED_OFF:
         text = _("The split hands out %(shares)s %% of the backend's rate.") % {"shares": number_text(shares)}
         yield Caution(concern=Concern.OVERSUBSCRIBED_SPLIT, text=text)
     if draft.promised > around.rate:
@@ -71,7 +73,7 @@ def _of_a_tier(tier: TierPlan, around: Surroundings) -> Iterator[Caution]:
         return Caution(concern=concern, text=text % shown, tier=tier.slug)
 
     allotted = around.rate * tier.share / 100
-    if tier.promised > allotted:
+    if tier.promised > allotted + around.rate * ROUNDED_OFF / 100:
         text = ngettext(
             "%(keys)s key at %(rate)s lets through %(promised)s requests a second; its share is %(share)s (%(times)s times).",
             "%(keys)s keys at %(rate)s let through %(promised)s requests a second; its share is %(share)s (%(times)s times).",

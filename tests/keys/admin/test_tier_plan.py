@@ -9,6 +9,7 @@ from django.test import Client
 
 from keys import selectors
 from keys.models import Tier
+from keys.planner import Concern
 from keys.services import pools
 from tenants.audit import SYSTEM
 from tests.keys.admin.conftest import messages_of
@@ -133,6 +134,17 @@ def test_page_begins_with_what_there_is(staff: Client) -> None:
     again = staff.post(PAGE, inputs(text, rate="100", _plan="1"))
     [step] = again.context["steps"]
     assert step.does_nothing  # not the burst either: the rate is as it was
+
+
+def test_shares_that_were_rounded_are_no_overload(staff: Client) -> None:
+    for number in range(7):  # 14.2857... % each
+        make_tier(slug=f"tier-{number}", pool_size=1, throttle_rate=Decimal(3))
+    sent = as_a_browser_sends(staff.get(PAGE))
+
+    plan = staff.post(PAGE, sent | {"_plan": "1"}).context["plan"]
+
+    assert sum(tier.share for tier in plan.tiers) > 100
+    assert not {caution.concern for caution in plan.warnings} & {Concern.OVERSUBSCRIBED_TIER, Concern.OVERSUBSCRIBED_SPLIT}
 
 
 def test_page_begins_empty_without_tiers(staff: Client) -> None:
