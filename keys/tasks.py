@@ -32,7 +32,7 @@ def sweep(**kwargs: object) -> None:
     """Find what a lost bell left behind, and ring again. A bell that nobody hears in time is worth nothing: the next sweep rings anew."""
     from keys.sync.sweep import sweep as find_work  # see above
 
-    find_work(lambda gateway_id: converge.apply_async(kwargs={"gateway_id": str(gateway_id)}, expires=2 * settings.SWEEP_SECONDS))
+    find_work(lambda gateway_id: converge.apply_async(kwargs={"gateway_id": str(gateway_id)}, expires=settings.MESSAGE_SECONDS))
 
 
 @shared_task(name="keys.canaries")
