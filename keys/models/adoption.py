@@ -40,6 +40,7 @@ class Adoption(models.Model):
     proposed_at = models.DateTimeField(_("proposed"), null=True, editable=False)
     applied_at = models.DateTimeField(_("applied"), null=True, editable=False)
     report = models.JSONField(_("what was taken over"), default=dict, blank=True, editable=False)
+    next_try_at = models.DateTimeField(_("next try"), null=True, editable=False)
     error = models.TextField(_("error"), blank=True, editable=False)
 
     class Meta:

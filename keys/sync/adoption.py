@@ -8,7 +8,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
 from django.db import transaction
@@ -26,6 +26,9 @@ from keys.sync.outcome import shown
 from keys.sync.session import Session, speak_to
 
 log = structlog.get_logger(__name__)
+
+# After a look that failed, the next one waits this long: it costs a call a page.
+LOOK_AGAIN = timedelta(seconds=60)
 
 
 class UnableToLook(Exception):
@@ -67,10 +70,10 @@ def look_at(gateway_id: uuid.UUID, go_first: Callable[[Session], None]) -> Propo
 def work_on_adoption(session: Session) -> bool:
     """Propose, or take over, what the gateway's adoption waits for; whether it got further.
 
-    A gateway in trouble is asked again later. What no later try can mend, or not before a person gives the workers a right, ends the
-    adoption, and stands in its ``error``.
+    A gateway in trouble is asked again after LOOK_AGAIN. What no later try can mend, or not before a person gives the workers a right, ends
+    the adoption, and stands in its ``error``.
     """
-    adoption = due.adoptions(session.gateway.pk).select_related("gateway").first()
+    adoption = due.adoptions(session.gateway.pk, session.now()).select_related("gateway").first()
     if adoption is None:
         return False
     try:
@@ -81,18 +84,22 @@ def work_on_adoption(session: Session) -> bool:
     except (GatewayError, UnfitDecision) as error:
         if isinstance(error, TryLater) and not error.is_forbidden:
             log.info("adoption.postponed", adoption_id=adoption.pk, reason=str(error.kind))
+            _note(session, adoption, next_try_at=session.now() + LOOK_AGAIN)
             return False
         log.warning("adoption.failed", adoption_id=adoption.pk)
-        with session.lease.writing():
-            Adoption.objects.filter(pk=adoption.pk).update(error=str(error))
+        _note(session, adoption, error=str(error))
     return True
+
+
+def _note(session: Session, adoption: Adoption, **columns: object) -> None:
+    with session.lease.writing():
+        Adoption.objects.filter(pk=adoption.pk).update(**columns)
 
 
 def _propose(session: Session, adoption: Adoption) -> None:
     plans = _list_plans(session)
     proposal = _look(session, plans, session.client.list_keys()).proposal
-    with session.lease.writing():
-        Adoption.objects.filter(pk=adoption.pk).update(proposal=proposal.as_json(), proposed_at=session.now())
+    _note(session, adoption, proposal=proposal.as_json(), proposed_at=session.now())
     log.info("adoption.proposed", adoption_id=adoption.pk, plans=len(proposal.plans))
 
 

@@ -78,10 +78,10 @@ def _in_use(plan_id: OuterRef) -> QuerySet[GatewayKey]:
     return GatewayKey.objects.filter(usage_plan=plan_id, ends_at=None, removed_at=None).exclude(role=KeyRole.CANARY)
 
 
-def adoptions(gateway_id: uuid.UUID) -> QuerySet[Adoption]:
+def adoptions(gateway_id: uuid.UUID, now: datetime) -> QuerySet[Adoption]:
     """The adoption that waits for a worker: to look what is there, or to take over what was decided about; one at most."""
     rows = Adoption.objects.filter(gateway_id=gateway_id, applied_at=None, withdrawn_at=None, error="")
-    return rows.filter(Q(proposed_at=None) | Q(confirmed_at__isnull=False))
+    return rows.filter(Q(proposed_at=None) | Q(confirmed_at__isnull=False), Q(next_try_at=None) | Q(next_try_at__lte=now))
 
 
 def has_rows(gateway_id: uuid.UUID, now: datetime) -> bool:
@@ -130,7 +130,7 @@ def anything(gateway: Gateway, now: datetime) -> bool:
         return False
     clocks = heartbeat_is_due(gateway, now) or usage_is_due(gateway, now) or reconcile_is_due(gateway, now)
     asked = comparison_is_due(gateway) or check_is_due(gateway)
-    return clocks or asked or has_rows(gateway.pk, now) or adoptions(gateway.pk).exists()
+    return clocks or asked or has_rows(gateway.pk, now) or adoptions(gateway.pk, now).exists()
 
 
 def _wanted(gateway_id: uuid.UUID, now: datetime) -> QuerySet[GatewayKey]:

@@ -419,6 +419,7 @@ def undone() -> list[str]:
     comes at any time."""
     from keys.models import Gateway, GatewayKey, UsagePlan  # the project is imported once Django is set up
     from keys.sync import due
+    from keys.sync.adoption import LOOK_AGAIN
 
     now = timezone.now()
     found = []
@@ -429,7 +430,7 @@ def undone() -> list[str]:
     for gateway in Gateway.objects.all():
         if due.has_rows(gateway.pk, now):
             found.append(f"{gateway} has rows that are due")
-        if due.check_is_due(gateway) or due.comparison_is_due(gateway) or due.adoptions(gateway.pk).exists():
+        if due.check_is_due(gateway) or due.comparison_is_due(gateway) or due.adoptions(gateway.pk, now + LOOK_AGAIN).exists():
             found.append(f"{gateway} was asked something that no worker answered")
         if gateway.failures:
             found.append(f"{gateway} failed {gateway.failures} times: {gateway.last_error[:200]!r}")

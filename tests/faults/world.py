@@ -62,7 +62,7 @@ class World:
 
     def again(self) -> None:
         """Let what was put off after a failure be due now."""
-        for rows in (GatewayKey.objects, UsagePlan.objects):
+        for rows in (GatewayKey.objects, UsagePlan.objects, Adoption.objects):
             rows.exclude(next_try_at=None).update(next_try_at=None)
         Gateway.objects.update(resume_at=None)
 

@@ -57,7 +57,9 @@ class Command(BaseCommand):
         )
         parser.add_argument("--decisions", type=Path, metavar="FILE", help="what to do with each usage plan, as JSON")
         parser.add_argument("--write-decisions", type=Path, metavar="FILE", help="write what would be done as JSON, to be edited")
-        parser.add_argument("--wait", type=int, default=60, metavar="SECONDS", help="for the gateway while a worker is busy with it")
+        parser.add_argument(
+            "--wait", type=int, default=180, metavar="SECONDS", help="for the gateway while a worker is busy with it, or it answers badly"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         [gateway] = chosen_gateways([options["gateway"]])

@@ -4,6 +4,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -462,8 +463,12 @@ def test_a_gateway_in_trouble_is_asked_again(gateway: Gateway, account: Account,
     converge(gateway.pk)
     adoption.refresh_from_db()
     assert adoption.state is AdoptionState.LOOKING
-    Gateway.objects.update(resume_at=None)
-    assert due.anything(Gateway.objects.get(), timezone.now())
+    assert sandbox.state()["calls"]["GetUsagePlanKeys"] == 1
+    converge(gateway.pk)
+    assert sandbox.state()["calls"]["GetUsagePlanKeys"] == 1
+    assert not due.anything(Gateway.objects.get(), timezone.now() + timedelta(seconds=50))
+    assert due.anything(Gateway.objects.get(), timezone.now() + sync_adoption.LOOK_AGAIN)
+    Adoption.objects.update(next_try_at=timezone.now())
     converge(gateway.pk)
 
     adoption.refresh_from_db()
@@ -486,7 +491,7 @@ def test_a_right_that_lacks_ends_an_adoption_with_the_remedy(
     assert adoption.state is AdoptionState.FAILED
     assert "AWS does not allow the workers apigateway:GET on" in adoption.error
     assert "tried again" not in adoption.error
-    assert not due.adoptions(gateway.pk).exists()
+    assert not due.adoptions(gateway.pk, timezone.now() + timedelta(days=1)).exists()
     sandbox.role("")
     assert proposed(gateway).pk != adoption.pk
 
