@@ -163,9 +163,7 @@ def _check_tier(gateway: Gateway, taken: Taken) -> None:
     given = limits_of(taken.plan, decision)
     if any(getattr(tier, field) != limit for field, limit in given.items()):
         # Its keys are in use: what they are allowed changes by a person's word alone, never because a slug was there already.
-        text = _(
-            "The tier %(slug)s allows %(tier)s, and this would be %(given)s: give the tier's limits, which its keys then get, or another slug."
-        )
+        text = _("Its keys would get what %(slug)s allows, %(tier)s, in place of %(given)s: give these limits to say so, or another slug.")
         words_of = {"slug": tier.slug, "tier": words.limits_text(tier), "given": limits_text(taken.plan, decision)}
         raise UnfitDecision(f"{taken.place}.tier", text % words_of)
 

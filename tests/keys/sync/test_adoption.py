@@ -326,7 +326,7 @@ def test_an_existing_siloed_tier_gets_the_plan_of_one_more_gateway(account: Acco
     account.key("Shop", plan)
 
     adoption = proposed(gateway)
-    with pytest.raises(UnfitDecision, match="give the tier's limits, which its keys then get") as refusal:
+    with pytest.raises(UnfitDecision, match="give these limits to say so") as refusal:
         adoptions.confirm(adoption=adoption, decisions=[siloed(plan)], actor=SYSTEM)
     assert refusal.value.field == "plans.0.tier"
 
