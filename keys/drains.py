@@ -17,9 +17,9 @@ from tenants.clock import database_now
 class Drain:
     """What still is on a gateway. Counts of gateway keys.
 
-    ``pool_keys`` move by themselves; ``stuck`` of them cannot, as no other gateway that takes keys serves their tier. ``siloed`` move from
-    ``moves_siloed_since`` on, None: they stay; ``siloed_stuck`` of them cannot for now: as those, or because of what their API keys are at
-    (see ``movable``).
+    ``pool_keys`` move by themselves; ``stuck`` of them cannot, as no other gateway that can take keys now serves their tier (see ``ways``).
+    ``siloed`` move from ``moves_siloed_since`` on, None: they stay; ``siloed_stuck`` of them cannot for now: as those, or because of what
+    their API keys are at (see ``movable``).
     ``leaving`` were replaced and are removed when their grace is over, the last of them at ``leaves_by``.
     """
 
@@ -53,8 +53,8 @@ class Drain:
         if self.stuck:
             found.append(
                 ngettext(
-                    "%(count)s of them cannot move: no other gateway that takes keys serves its tier.",
-                    "%(count)s of them cannot move: no other gateway that takes keys serves their tiers.",
+                    "%(count)s of them cannot move: no other gateway that can take keys now serves its tier.",
+                    "%(count)s of them cannot move: no other gateway that can take keys now serves their tiers.",
                     self.stuck,
                 )
                 % {"count": words.number_of(self.stuck)}
@@ -75,7 +75,7 @@ class Drain:
             found.append(
                 _(
                     "%(count)s of them cannot move for now: disabled, suspended, being prepared, in the grace period of a rotation, or of "
-                    "a tier that no other gateway that takes keys serves."
+                    "a tier that no other gateway that can take keys now serves."
                 )
                 % {"count": words.number_of(self.siloed_stuck)}
             )
@@ -133,7 +133,16 @@ def movable(gateway_id: uuid.UUID, now: datetime) -> QuerySet[ApiKey]:
     return standing.filter(ready & ~Exists(rotating))
 
 
+def ways(plans: QuerySet[UsagePlan], gateway_id: uuid.UUID | OuterRef) -> QuerySet[UsagePlan]:
+    """Those of ``plans`` to which what stands on the gateway can move now: elsewhere, at API Gateway already, on a gateway that answers.
+    Whoever is moved to a key that cannot be made waits for it until the old one ends.
+
+    A gateway in trouble is none until it was heard of again: between two pauses of its circuit breaker nobody knows.
+    """
+    return plans.filter(gateway__resume_at=None).exclude(gateway=gateway_id).exclude(remote_id="")
+
+
 def _has_way(gateway_id: uuid.UUID | OuterRef, tier: str) -> Exists:
-    """Whether another gateway that takes keys serves the tier of a row."""
-    elsewhere = UsagePlan.objects.filter(tier=OuterRef(tier), gateway__accepts_keys=True).exclude(gateway=gateway_id)
+    """Whether another gateway that can take keys now serves the tier of a row."""
+    elsewhere = ways(UsagePlan.objects.filter(tier=OuterRef(tier), gateway__accepts_keys=True), gateway_id)
     return Exists(elsewhere.filter(gateway__stages__tiers=OuterRef(tier)))

@@ -90,8 +90,8 @@ def _stuck_drains() -> Iterator[Alarm]:
     stuck = stuck_pool_keys()
     for gateway in Gateway.objects.filter(pk__in=stuck).order_by("name"):
         text = ngettext(
-            "%(gateway)s is drained, and %(count)s pool key cannot leave: no other gateway that takes keys serves its tier.",
-            "%(gateway)s is drained, and %(count)s pool keys cannot leave: no other gateway that takes keys serves their tiers.",
+            "%(gateway)s is drained, and %(count)s pool key cannot leave: no other gateway that can take keys now serves its tier.",
+            "%(gateway)s is drained, and %(count)s pool keys cannot leave: no other gateway that can take keys now serves their tiers.",
             stuck[gateway.pk],
         ) % {"gateway": gateway, "count": words.number_of(stuck[gateway.pk])}
         yield Alarm(kind="bad", text=text, url=change_url(gateway))

@@ -14,7 +14,7 @@ import structlog
 from django.db import transaction
 from django.db.models import F, QuerySet
 
-from keys.drains import movable
+from keys.drains import movable, ways
 from keys.models import ApiKey, Gateway, GatewayKey, KeyRole, Pool, Priority, UsagePlan
 from keys.models.room import reserve, roomiest
 from keys.models.tickets import hold_pool_alone, hold_tier
@@ -30,6 +30,9 @@ log = structlog.get_logger(__name__)
 MOST_MOVED = 50
 # Siloed API keys moved at one time: what the slowest gateway, that makes its keys one by one, makes until the next sweep.
 MOST_SILOED = 25
+# No more siloed API keys are moved while so many keys that others were moved to are still to be made: somewhere something keeps them from
+# being made, and the old ones end.
+MOST_WAITING = 4 * MOST_SILOED
 
 
 def go_on_with_drains(gateways: Iterable[Gateway], until: float = math.inf) -> None:
@@ -74,7 +77,7 @@ def _move(gateway_id: uuid.UUID, pool_id: int, key_id: uuid.UUID, actor: Actor) 
         old = _standing(gateway_id).select_related("usage_plan").filter(pk=key_id).first()
         if old is None:
             return True  # somebody else saw to it
-        plan = roomiest(open_plans(pool.tier).exclude(gateway=gateway_id))
+        plan = roomiest(ways(open_plans(pool.tier), gateway_id))
         if plan is None:
             return False
         replace(old, unsaved(plan, KeyRole.POOL, Priority.PURCHASE, pool, old.position), database_now() + MOVE_GRACE, actor)
@@ -94,8 +97,12 @@ def move_siloed_keys(gateway_id: uuid.UUID, most: int = MOST_SILOED, actor: Acto
     other gateway has room for, stay where they are until they can.
 
     The keys that they move to are made behind everything that somebody waits for, and take no spare from a buyer: the old ones work
-    meanwhile. Race: their tenants, staff, another sweep. Each is a transaction that locks what a rotation locks, and looks again.
+    meanwhile. Where MOST_WAITING of these keys wait, no more are moved until some are made. Race: their tenants, staff, another sweep.
+    Each is a transaction that locks what a rotation locks, and looks again.
     """
+    most = min(most, MOST_WAITING - _not_made_yet())
+    if most <= 0:
+        return 0
     moved = 0
     waiting = _movable(gateway_id)
     for tier_id in list(waiting.order_by("tier").values_list("tier", flat=True).distinct()):
@@ -107,6 +114,12 @@ def move_siloed_keys(gateway_id: uuid.UUID, most: int = MOST_SILOED, actor: Acto
                 break
             moved += 1
     return moved
+
+
+def _not_made_yet() -> int:
+    """Gateway keys that siloed API keys were moved to and that API Gateway does not hold as it shall; counted up to MOST_WAITING."""
+    pending = GatewayKey.objects.filter(synced_revision__lt=F("revision"), removed_at=None, ends_at=None)
+    return pending.filter(role=KeyRole.SILO, priority=Priority.SPARE)[:MOST_WAITING].count()
 
 
 def _movable(gateway_id: uuid.UUID) -> QuerySet[ApiKey]:
@@ -123,7 +136,7 @@ def _move_siloed(gateway_id: uuid.UUID, tenant_id: uuid.UUID, tier_id: uuid.UUID
         api_key = _movable(gateway_id).select_related("tier", "gateway_key").filter(pk=api_key_id).first()
         if api_key is None:
             return True  # somebody else saw to it
-        plan = roomiest(open_plans(api_key.tier).exclude(gateway=gateway_id))
+        plan = roomiest(ways(open_plans(api_key.tier), gateway_id))
         if plan is None:
             return False
         ends_at = database_now() + MOVE_GRACE

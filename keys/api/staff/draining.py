@@ -26,7 +26,7 @@ class DrainShape(serializers.Serializer[Any]):
     draining_since = serializers.DateTimeField(allow_null=True, help_text="Null unless it is drained.")
     keys_held = serializers.IntegerField(help_text="Altogether. The gateway is empty at 0.")
     pool_keys = serializers.IntegerField(help_text="Their tenants move to the tiers' other gateways by themselves.")
-    stuck = serializers.IntegerField(help_text="Pool keys of tiers that no other gateway that takes keys serves.")
+    stuck = serializers.IntegerField(help_text="Pool keys of tiers that no other gateway that can take keys now serves.")
     siloed = serializers.IntegerField(help_text="Gateway keys of siloed API keys. They stay until `moves_siloed_since`.")
     siloed_stuck = serializers.IntegerField(
         help_text="Of these, those that cannot move for now: disabled, suspended, being prepared, in a rotation's grace, or without a "

@@ -10,7 +10,7 @@ from django.db import connection
 from django.db.models import F, Q
 from django.utils import timezone
 
-from keys.drains import drain_of
+from keys.drains import drain_of, stuck_pool_keys
 from keys.models import ApiKey, Credential, Gateway, GatewayKey, KeyRole, Priority, Tier, UsagePlan
 from keys.services import api_keys, draining, gateways, pools, purchases
 from keys.sync.draining import go_on_with_drains, move_pool_keys, move_siloed_keys
@@ -79,6 +79,7 @@ def test_pools_move_with_everybody_on_them_who_is_told_the_new_url(here: Gateway
 def test_pool_of_which_no_other_gateway_has_room_stays_and_others_move(here: Gateway, there: Gateway) -> None:
     alone = make_tier(gateways=[here], pool_size=3)
     both = make_tier(gateways=[here, there], pool_size=2)
+    bring_into_service()
     draining.drain(gateway=here, actor=SYSTEM)
 
     assert move_pool_keys(here.pk) == GatewayKey.objects.filter(gateway=here, pool__tier=both).count()
@@ -91,6 +92,7 @@ def test_pool_of_which_no_other_gateway_has_room_stays_and_others_move(here: Gat
 
 def test_full_gateway_takes_no_more_than_it_has_room_for(here: Gateway, there: Gateway) -> None:
     tier = make_tier(gateways=[here, there], pool_size=10)
+    bring_into_service()
     held = GatewayKey.objects.filter(gateway=there).count()
     Gateway.objects.filter(pk=there.pk).update(capacity=held + 2)
     draining.drain(gateway=here, actor=SYSTEM)
@@ -168,6 +170,7 @@ def silo(here: Gateway, there: Gateway) -> Tier:
     bring_into_service()
     tier.stages.add(there.stages.get())
     add_plan(tier, there)
+    bring_into_service()
     return tier
 
 
@@ -212,6 +215,49 @@ def test_workers_move_siloed_keys_in_parts_until_none_is_left(here: Gateway, the
     drain = drain_of(here)
     assert (drain.siloed, drain.siloed_stuck, drain.leaving, drain.held) == (0, 0, 5, 5)
     assert_room_is_exact()
+
+
+@pytest.mark.parametrize("trouble", ["no plan", "left alone", "between two pauses"])
+def test_nothing_moves_to_where_no_key_can_be_made(here: Gateway, there: Gateway, silo: Tier, trouble: str) -> None:
+    make_tier(gateways=[here, there], pool_size=2)
+    bring_into_service()
+    let_all_move(here)
+    if trouble == "no plan":
+        UsagePlan.objects.filter(gateway=there).update(remote_id="", permanent=True)
+    else:
+        seconds = 20 if trouble == "left alone" else -1
+        Gateway.objects.filter(pk=there.pk).update(failures=3, resume_at=timezone.now() + timedelta(seconds=seconds))
+
+    go_on_with_drains(Gateway.objects.all())
+
+    drain = drain_of(here)
+    assert (drain.siloed, drain.siloed_stuck, drain.pool_keys, drain.stuck, drain.leaving) == (5, 5, 1, 1, 0)
+    assert stuck_pool_keys() == {here.pk: 1}
+    assert_room_is_exact()
+
+    Gateway.objects.update(failures=0, resume_at=None)
+    bring_into_service()
+    go_on_with_drains(Gateway.objects.all())
+    drain = drain_of(here)
+    assert (drain.siloed, drain.siloed_stuck, drain.pool_keys, drain.stuck, drain.leaving) == (0, 0, 0, 0, 6)
+
+
+def test_no_more_siloed_keys_move_while_those_that_moved_wait_for_their_keys(
+    here: Gateway, there: Gateway, silo: Tier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a gateway where the workers lack the right to make keys."""
+    monkeypatch.setattr("keys.sync.draining.MOST_WAITING", 3)
+    let_all_move(here)
+
+    assert [move_siloed_keys(here.pk, most=2) for _sweep in range(3)] == [2, 1, 0]
+
+    GatewayKey.objects.filter(gateway=there, synced_revision=0).update(permanent=True)
+    assert move_siloed_keys(here.pk) == 0
+    made = GatewayKey.objects.filter(gateway=there, role=KeyRole.SILO).first()
+    GatewayKey.objects.filter(pk=made.pk).update(synced_revision=F("revision"), in_service_at=timezone.now())
+    assert [move_siloed_keys(here.pk) for _sweep in range(2)] == [1, 0]
+    bring_into_service()
+    assert move_siloed_keys(here.pk) == 1
 
 
 def test_sweep_goes_on_with_siloed_keys_and_finds_the_gateway_that_they_move_to(here: Gateway, there: Gateway, silo: Tier) -> None:

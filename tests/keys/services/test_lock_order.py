@@ -158,6 +158,7 @@ def test_neither_buyers_nor_workers_wait_while_a_key_is_handed_over(
     bring_into_service()
     if what != "replaced":
         catalog.serve_stages(tier=standing, stages=[here.stages.get(), there.stages.get()], actor=SYSTEM)
+        bring_into_service()
         draining.drain(gateway=here, actor=SYSTEM)
         draining.move_siloed(gateway=here, actor=SYSTEM)
     if last_place:
@@ -339,6 +340,7 @@ def test_gateway_on_which_a_pool_gets_a_key_is_not_taken_from_the_tier(what: str
     tier = make_tier(gateways=[here], pool_size=1)
     stage, other = here.stages.get(), make_stage(there)
     catalog.serve_stages(tier=tier, stages=[stage, other], actor=SYSTEM)
+    bring_into_service()
     if what == "drained":
         draining.drain(gateway=here, actor=SYSTEM)
     made = _fork.Event()
