@@ -18,7 +18,7 @@ from pytest_django.live_server_helper import LiveServer
 
 from keys.models import ApiKey, Credential, Tier
 from tenants.models import Tenant, User
-from tests.api_clients.fuzzing import DESCRIPTION
+from tests.support import description
 from tests.support.api import token_for
 from tests.support.factories import bring_into_service, make_tier
 
@@ -31,7 +31,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     place = tmp_path_factory.mktemp("generated")
     settings = ConfigFile(post_hooks=[])  # no formatter is asked for
     config = Config.from_sources(
-        settings, MetaType.NONE, document_source=DESCRIPTION, file_encoding="utf-8", overwrite=False, output_path=place / NAME
+        settings, MetaType.NONE, document_source=description.PATH, file_encoding="utf-8", overwrite=False, output_path=place / NAME
     )
     complaints = generate(config=config)
     assert [str(each) for each in complaints] == []
@@ -166,5 +166,5 @@ def test_description_is_the_one_that_is_served(client: Client, sam: User) -> Non
     assert not [word for word in (b"/staff/", b"pooled", b"siloed") if word in tenants.content]
     client.force_login(sam)
     answer = client.get("/api/openapi.yaml")
-    assert (answer.status_code, answer.content) == (200, DESCRIPTION.read_bytes())
+    assert (answer.status_code, answer.content) == (200, description.PATH.read_bytes())
     assert client.get("/api/openapi.yaml", headers={"If-None-Match": answer["ETag"]}).status_code == 304
