@@ -175,7 +175,7 @@ def test_answers_to_staff_are_held_against_what_is_there(world: World) -> None:
     converge.reconcile(world.gateway.pk)
     assert _found(world) == []
     aws.delete_api_key(apiKey=stranger)
-    assert _found(world) == [f"other: somebody's key {stranger} is told of, and is gone"]
+    assert _found(world) == [f"other: somebody's gateway key {stranger} is told of, and is gone"]
 
 
 def test_each_account_and_region_is_looked_at(world: World) -> None:
