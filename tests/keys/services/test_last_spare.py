@@ -9,7 +9,7 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from keys.models import ApiKey, GatewayKey, KeyRole, Status, Tier
+from keys.models import ApiKey, Gateway, GatewayKey, KeyRole, Status, Tier
 from keys.services import purchases
 from tenants.audit import SYSTEM
 from tests.support.factories import bring_into_service, buy, make_tenant, make_tier
@@ -31,6 +31,7 @@ def test_one_of_a_hundred_buyers_gets_the_last_spare_and_the_others_are_queued(m
     monkeypatch.setattr("keys.services.bell._ring_now", lambda gateway_id: None)
     tenants = [make_tenant() for _ in range(BUYERS)]
     tiers = [make_tier(spare_target=1) for _ in range(ROUNDS)]
+    Gateway.objects.update(capacity=2 * ROUNDS * BUYERS)  # room is for others to lack
     bring_into_service()
     barrier = _fork.Barrier(AT_ONCE)
 
