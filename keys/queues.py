@@ -106,15 +106,19 @@ def seconds_until_ready(waiting: dict[uuid.UUID, tuple[uuid.UUID, datetime | Non
     """``ready_in`` by gateway key: of each, its gateway and when it is in service, if that is known."""
     if not waiting:
         return {}
-    gateways = Gateway.objects.in_bulk({gateway_id for gateway_id, _at in waiting.values()})
+    found = {pk: ceil(max(0.0, (at - now).total_seconds())) for pk, (_gateway_id, at) in waiting.items() if at is not None}
+    rest = {pk: gateway_id for pk, (gateway_id, at) in waiting.items() if at is None}
+    rows = Gateway.objects.filter(pk__in=set(rest.values()))
+    # Of a gateway that is left alone nobody can tell, so nothing is counted there: people look often at what does not get ready.
+    gateways = {gateway.pk: gateway for gateway in rows if not _is_left_alone(gateway, now)} if rest else {}
+    rest = {pk: gateway_id for pk, gateway_id in rest.items() if gateway_id in gateways}
+    if not rest:
+        return found
     backlogs = backlogs_of(list(gateways.values()), now, Priority.PURCHASE)
-    failing = set(GatewayKey.objects.filter(pk__in=list(waiting)).exclude(last_error="").values_list("pk", flat=True))
-    found = {}
-    for pk, (gateway_id, in_service_at) in waiting.items():
+    failing = set(GatewayKey.objects.filter(pk__in=list(rest)).exclude(last_error="").values_list("pk", flat=True))
+    for pk, gateway_id in rest.items():
         takes = backlogs[gateway_id].seconds
-        if in_service_at is not None:
-            found[pk] = ceil(max(0.0, (in_service_at - now).total_seconds()))
-        elif takes is not None and pk not in failing:
+        if takes is not None and pk not in failing:
             found[pk] = ceil(takes) + gateways[gateway_id].propagation_seconds
     return found
 
@@ -155,5 +159,10 @@ def about_text(seconds: float) -> str:
 
 def _backlog(gateway: Gateway, queue: Queue, now: datetime) -> Backlog:
     calls = calls_for(queue, uses_imports=gateway.uses_imports)
-    left_alone = gateway.resume_at is not None and gateway.resume_at > now
-    return Backlog(queue=queue, calls=sum(calls.values()), seconds=None if left_alone else seconds_for(calls, gateway.pace))
+    seconds = None if _is_left_alone(gateway, now) else seconds_for(calls, gateway.pace)
+    return Backlog(queue=queue, calls=sum(calls.values()), seconds=seconds)
+
+
+def _is_left_alone(gateway: Gateway, now: datetime) -> bool:
+    """Whether its circuit breaker is open."""
+    return gateway.resume_at is not None and gateway.resume_at > now

@@ -1,9 +1,15 @@
 """What waits in words and seconds: by the calls that it takes, under the rates that they have."""
 
+from datetime import timedelta
+
 import pytest
+from django.utils import timezone
+from pytest_django import DjangoAssertNumQueries
 
 from keys.estimates import Queue, calls_for, seconds_for
-from keys.queues import about_text
+from keys.models import Gateway
+from keys.queues import about_text, ready_in
+from tests.support.factories import buy, make_tenant, make_tier
 
 
 @pytest.mark.parametrize(
@@ -54,3 +60,15 @@ def test_time_is_that_of_the_scarcest_rate(calls: dict[str, int], pace: float, s
 )
 def test_words_are_rounded_up(seconds: float, text: str) -> None:
     assert about_text(seconds) == text
+
+
+@pytest.mark.django_db
+def test_of_a_gateway_that_is_left_alone_nothing_is_counted(django_assert_num_queries: DjangoAssertNumQueries) -> None:
+    """While it fails, people look often, and see more keys that are not ready."""
+    api_keys = [buy(make_tenant(), tier) for tier in (make_tier(), make_tier())]
+    now = timezone.now()
+    assert ready_in(api_keys, now).keys() == {each.pk for each in api_keys}
+
+    Gateway.objects.update(resume_at=now + timedelta(minutes=1))
+    with django_assert_num_queries(1):
+        assert ready_in(api_keys, now) == {}
