@@ -123,14 +123,15 @@ class OldCredential:
 
 
 def old_credentials(api_key: ApiKey, gateway_keys: Sequence[GatewayKey], now: datetime) -> list[OldCredential]:
-    """Those in their grace period, with the time that each has left."""
+    """Those in their grace period, with the time that each has left. Gateways may stand behind one URL."""
     here = api_key.gateway_key.gateway_id
+    urls = selectors.urls_by_gateway(api_key.tier_id) if any(each.gateway_id != here for each in gateway_keys) else {}
     return [
         OldCredential(
             last_four=each.last_four,
             ends_at=each.ends_at,
             left=words.duration_text(each.ends_at - now),
-            is_elsewhere=each.gateway_id != here,
+            is_elsewhere=each.gateway_id != here and urls.get(each.gateway_id) != urls.get(here),
         )
         for each in gateway_keys
         if each.ends_at is not None

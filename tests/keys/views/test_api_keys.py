@@ -182,6 +182,9 @@ def test_key_that_moved_says_which_credential_is_for_which_url(client_of_alice: 
     stayed = ApiKey.objects.exclude(pk=moved.pk).get()
     assert "The URL changed" not in client_of_alice.get(reverse("keys:detail", args=[stayed.pk])).content.decode()
 
+    Stage.objects.update(invoke_url="https://shop.example.com/v1")  # a domain of one's own in front of both
+    assert "The URL changed" not in client_of_alice.get(reverse("keys:detail", args=[moved.pk])).content.decode()
+
 
 def test_key_works_on_while_its_new_credential_is_being_made(client_of_alice: Client, stall: ApiKey) -> None:
     old = stall.gateway_key
