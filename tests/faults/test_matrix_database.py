@@ -15,7 +15,7 @@ from django.db import OperationalError, connection, connections, transaction
 from keys.models import GatewayKey
 from keys.models.room import Room
 from tenants.models import Tenant
-from tests.faults.harness import await_that
+from tests.faults.harness import await_that, pace
 from tests.faults.matrix import FAULT_SECONDS, ROW, World, a_world, during, long, measured, statuses
 from tests.faults.postgres import own_postgres
 from tests.support.web import Answer
@@ -30,9 +30,9 @@ def test_row_11_a_database_that_crashes_under_buyers_loses_no_purchase(tmp_path:
         recovered = []
         with world.buyers(8, world.pooled, world.spared, world.bare) as answers:
             for _outage in range(OUTAGES):
-                time.sleep(1)  # under load
+                pace(1)  # under load
                 postgres.stop("immediate")
-                time.sleep(0.5)
+                pace(0.5)
                 postgres.start()
                 began, served = time.monotonic(), statuses(answers).get("201", 0)
                 await_that(lambda served=served: statuses(answers).get("201", 0) > served, 30, "a purchase after the crash")
@@ -76,11 +76,11 @@ def lock_the_other_way_round(over: threading.Event, deadlocks: Counter[str]) -> 
         try:
             with transaction.atomic():
                 list(Room.objects.select_for_update())
-                time.sleep(dice.uniform(0, 0.02))
+                pace(dice.uniform(0, 0.02))
                 list(Tenant.objects.select_for_update())
         except OperationalError:
             deadlocks["met by the test"] += 1
-        time.sleep(dice.uniform(0, 0.1))
+        pace(dice.uniform(0, 0.1))
     connections.close_all()
 
 
@@ -92,7 +92,7 @@ def test_row_12_transactions_that_the_database_refuses_are_no_error_of_ours(tmp_
         with refused_transactions():
             crossing.start()
             with world.buyers(8, world.pooled, world.spared, world.bare) as answers:
-                time.sleep(FAULT_SECONDS)  # under load
+                pace(FAULT_SECONDS)  # under load
             over.set()
             crossing.join(30)
         told = statuses(answers)

@@ -19,7 +19,7 @@ from keys.models import Finding, Gateway, GatewayKey, ReconcileRun, UsagePlan
 from keys.services import gateways
 from tenants.audit import SYSTEM
 from tenants.models import AuditEvent
-from tests.faults.harness import Part, await_that, left_to_do
+from tests.faults.harness import Part, await_that, left_to_do, pace
 from tests.faults.matrix import FAULT_SECONDS, ROW, World, a_world, during, long, measured, statuses
 from tests.faults.proxy import Proxy
 
@@ -81,7 +81,7 @@ def test_row_6_a_storm_of_429_is_met_with_patience(tmp_path: Path) -> None:
         fault(world, kind="throttle")
         before, began = world.calls(), time.monotonic()
         world.buy_many(world.bare, 100)
-        time.sleep(FAULT_SECONDS)  # the storm
+        pace(FAULT_SECONDS)  # the storm
         lasted = time.monotonic() - began
         sent = {name: count - before.get(name, 0) for name, count in world.calls().items()}
         clear(world)
@@ -121,7 +121,7 @@ def test_row_7_a_gateway_that_fails_is_left_alone_and_pages_do_not_mind(tmp_path
             world.ready_within(60)
         fault(world, kind="error", status=503)
         world.buy_many(world.bare, 20)
-        time.sleep(FAULT_SECONDS)  # the outage goes on
+        pace(FAULT_SECONDS)  # the outage goes on
         clear(world)
         recovered = world.ready_within(30)
 

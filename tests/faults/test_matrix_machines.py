@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from keys.models import GatewayKey
 from tenants import secret_values
-from tests.faults.harness import ROOT, Part, Stack, Web, Worker, await_that
+from tests.faults.harness import ROOT, Part, Stack, Web, Worker, await_that, pace
 from tests.faults.matrix import FAULT_SECONDS, ROW, a_world, during, long, measured, statuses
 from tests.support.api import token_for
 
@@ -71,7 +71,7 @@ def test_row_17_one_node_with_a_wrong_clock_breaks_nothing(tmp_path: Path, wrong
         now, ends = timezone.now(), GatewayKey.objects.filter(ends_at__isnull=False).values_list("ends_at", flat=True)
         graces = [(moment - now).total_seconds() for moment in ends]
         for _round in range(20):  # both workers look meanwhile
-            time.sleep(0.1)
+            pace(0.1)
             assert [world.stack.sandbox.invoke(value).status for value in old] == [200, 200], "a grace period that ended early"
         took = world.check()
         for part in (shifted, world.stack.workers[1]):  # somebody sets the clock
@@ -94,7 +94,7 @@ def test_two_workers_with_clocks_90_seconds_apart_keep_one_gateway(tmp_path: Pat
         for _round in range(5):
             world.buy_many(world.bare, 5)
             world.buy_many(world.spared, 3)
-            time.sleep(0.5)  # the lease goes from one to the other
+            pace(0.5)  # the lease goes from one to the other
         settled = world.stack.quiet(60)
         later = GatewayKey.objects.filter(in_service_at__gt=timezone.now()).count()
 
